@@ -1,0 +1,2 @@
+//! Silo.
+fn main() {}
