@@ -1,0 +1,64 @@
+//! Every command of the shard machine, and the stamp it is judged with.
+
+use crate::shard::commands::enqueue::Enqueue;
+use crate::shard::commands::heartbeat::Heartbeat;
+use crate::shard::commands::inspect::Get;
+use crate::shard::commands::lease::Lease;
+use crate::shard::commands::lease_job::LeaseJob;
+use crate::shard::commands::report::Report;
+use crate::table::job::JobKey;
+use crate::types::entropy::Entropy;
+use crate::types::time::Timestamp;
+
+/// Something to decide.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Take a job.
+    Enqueue(Box<Enqueue>),
+    /// Hand out ready jobs of a task group.
+    Lease(Lease),
+    /// Hand out one given job.
+    LeaseJob(LeaseJob),
+    /// Keep a lease.
+    Heartbeat(Heartbeat),
+    /// End a lease.
+    Report(Report),
+    /// Stop a job.
+    Cancel(JobKey),
+    /// Show a job.
+    Get(Get),
+    /// Show how a job ended.
+    Result(JobKey),
+    /// Time has passed.
+    Tick,
+}
+
+impl Command {
+    /// Whether a caller that does not know what became of the command may just send it again: a
+    /// second time it changes nothing, or nothing that matters.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            // Without a request id a second enqueue makes a second job, or is refused for its id.
+            Self::Enqueue(enqueue) => enqueue.request.is_some(),
+            // Tasks that were leased and never arrived come back when their leases expire.
+            Self::Lease(_) => true,
+            // The second call would find the job running.
+            Self::LeaseJob(_) => false,
+            Self::Heartbeat(_)
+            | Self::Report(_)
+            | Self::Cancel(_)
+            | Self::Get(_)
+            | Self::Result(_)
+            | Self::Tick => true,
+        }
+    }
+}
+
+/// What a command is told of the world, once, by its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The time.
+    pub now: Timestamp,
+    /// Where nonces, ids and jitter are drawn from.
+    pub entropy: Entropy,
+}

@@ -1,0 +1,204 @@
+//! Enqueue: take a job. (SILO-JOB-T1)
+
+use std::collections::BTreeMap;
+
+use borsh::BorshSerialize;
+use bytes::Bytes;
+
+use crate::shard::draft::{Draft, Halt};
+use crate::shard::moves::{Entry, enter};
+use crate::shard::refusal::Refusal;
+use crate::shard::reply::Reply;
+use crate::table::job::{JobKey, JobRow, Jobs, Request};
+use crate::table::payload::PAYLOAD_SLOT;
+use crate::table::state::{Position, StateRow};
+use crate::table::tenant::Queue;
+use crate::types::Invalid;
+use crate::types::data::digest;
+use crate::types::entropy::RequestId;
+use crate::types::name::JobId;
+use crate::types::retry::RetryPolicy;
+use crate::types::tenant::Tenant;
+use crate::types::time::{Millis, Timestamp};
+
+/// Crashes in a row that a job survives unless it says otherwise.
+pub const MAX_CRASHES_DEFAULT: u32 = 5;
+/// Most crashes in a row that a job may ask to survive.
+pub const MAX_CRASHES_MAX: u32 = 1000;
+/// Most metadata pairs.
+pub const METADATA_PAIRS_MAX: usize = 16;
+/// A metadata key is shorter than this, in bytes.
+pub const METADATA_KEY_BYTES_END: usize = 64;
+/// A metadata value is shorter than this, in bytes.
+pub const METADATA_VALUE_BYTES_END: usize = 65_535;
+/// Shortest lease.
+pub const LEASE_MIN: Millis = Millis::new(100);
+/// Longest lease: a day.
+pub const LEASE_MAX: Millis = Millis::from_secs(24 * 60 * 60);
+
+/// A job to take. [`Enqueue::check`] holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Enqueue {
+    /// Whose job.
+    pub tenant: Tenant,
+    /// Its id; without one it is derived from `request`, or made up.
+    pub id: Option<JobId>,
+    /// Makes the call safe to repeat.
+    pub request: Option<RequestId>,
+    /// Task group and priority.
+    pub queue: Queue,
+    /// Not before this; past means now.
+    pub start_at: Option<Timestamp>,
+    /// None: a failure is final.
+    pub retry: Option<RetryPolicy>,
+    /// Crashes in a row that the job survives.
+    pub max_crashes: u32,
+    /// How long its leases last, unless the lease request says otherwise.
+    pub lease: Option<Millis>,
+    /// The caller's own pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// What the worker is given.
+    pub payload: Bytes,
+}
+
+impl Enqueue {
+    /// Checks the bounds that no type checks.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first field out of bounds.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if let Some(retry) = &self.retry {
+            retry.check()?;
+        }
+        if self.max_crashes > MAX_CRASHES_MAX {
+            let bound = format!("at most {MAX_CRASHES_MAX}");
+            return Err(Invalid::new("max_crashes", self.max_crashes, bound));
+        }
+        if let Some(lease) = self.lease {
+            check_lease(lease)?;
+        }
+        check_metadata(&self.metadata)
+    }
+
+    /// XXH3-128 of everything asked for: tells a repeated call from another one.
+    fn fingerprint(&self) -> [u8; 16] {
+        let mut bytes = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = (
+            (&self.id, &self.queue, self.start_at, &self.retry),
+            (self.max_crashes, self.lease, &self.metadata),
+        )
+            .serialize(&mut bytes);
+        bytes.extend_from_slice(&self.payload);
+        digest(&bytes)
+    }
+}
+
+/// Checks that a lease is neither too short nor too long.
+///
+/// # Errors
+/// [`Invalid`] outside [`LEASE_MIN`]..=[`LEASE_MAX`].
+pub fn check_lease(lease: Millis) -> Result<(), Invalid> {
+    if (LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        Ok(())
+    } else {
+        Err(Invalid::new(
+            "lease_ms",
+            lease.get(),
+            format!("{LEASE_MIN} to {LEASE_MAX}"),
+        ))
+    }
+}
+
+pub(crate) fn decide(enqueue: &Enqueue, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
+    let now = draft.now();
+    let request = enqueue.request.map(|id| Request {
+        id,
+        fingerprint: enqueue.fingerprint(),
+    });
+    let given = enqueue
+        .id
+        .clone()
+        .or_else(|| enqueue.request.map(|id| id.job_id()));
+    let key = JobKey {
+        tenant: enqueue.tenant.clone(),
+        job: given
+            .clone()
+            .unwrap_or_else(|| draft.stamp().entropy.job_id(now)),
+    };
+    // An id made here is new by construction; only a given one is looked up.
+    if given.is_some()
+        && let Some(reply) = look_up(draft, &key, request)?
+    {
+        return Ok(reply);
+    }
+    let mut state = StateRow::new(
+        Position::Quarantined { at: now },
+        enqueue.queue.clone(),
+        now,
+    );
+    let start = enqueue.start_at.unwrap_or(now);
+    enter(draft, &key, &mut state, Entry::At(start))?;
+    let job = JobRow {
+        queue: enqueue.queue.clone(),
+        enqueued_at: now,
+        start_at: enqueue.start_at,
+        retry: enqueue.retry.clone(),
+        max_crashes: enqueue.max_crashes,
+        lease: enqueue.lease,
+        metadata: enqueue.metadata.clone(),
+        payload: draft.keep_data(&key, PAYLOAD_SLOT, &enqueue.payload),
+        request,
+    };
+    draft.put::<Jobs>(&key, &job);
+    draft.put_state(&key, None, &mut state)?;
+    Ok(Reply::Enqueued(key.job))
+}
+
+/// The answer when the id is taken: the same job for the same call, else a refusal.
+fn look_up(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    request: Option<Request>,
+) -> Result<Option<Reply>, Halt> {
+    let known = match draft.job(key) {
+        // The tenant's row is needed next: load both at once.
+        Err(Halt::Need(mut need)) => {
+            if let Err(Halt::Need(other)) = draft.tenant(&key.tenant).map(|_| ()) {
+                need.add(other);
+            }
+            return Err(need.into());
+        }
+        other => other?,
+    };
+    match known {
+        None => Ok(None),
+        Some(job) if request.is_some() && job.request == request => {
+            Ok(Some(Reply::Enqueued(key.job.clone())))
+        }
+        Some(_) => Err(Refusal::JobExists(key.job.clone()).into()),
+    }
+}
+
+fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    if metadata.len() > METADATA_PAIRS_MAX {
+        let value = format!("{} pairs", metadata.len());
+        return Err(Invalid::new(
+            "metadata",
+            value,
+            format!("at most {METADATA_PAIRS_MAX} pairs"),
+        ));
+    }
+    for (key, value) in metadata {
+        if key.len() >= METADATA_KEY_BYTES_END {
+            let bound = format!("shorter than {METADATA_KEY_BYTES_END} bytes");
+            return Err(Invalid::new("metadata key", key, bound));
+        }
+        if value.len() >= METADATA_VALUE_BYTES_END {
+            let value = format!("{} bytes long at key {key}", value.len());
+            let bound = format!("shorter than {METADATA_VALUE_BYTES_END} bytes");
+            return Err(Invalid::new("metadata value", value, bound));
+        }
+    }
+    Ok(())
+}

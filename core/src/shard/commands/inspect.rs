@@ -1,0 +1,94 @@
+//! Get and Result: look at a job. They change nothing.
+
+use crate::shard::draft::{Draft, Halt};
+use crate::shard::refusal::Refusal;
+use crate::shard::reply::{AttemptView, Content, JobView, Reply, ResultView};
+use crate::table::Table;
+use crate::table::attempt::{Attempt, AttemptKey, Attempts};
+use crate::table::job::JobKey;
+use crate::table::payload::PAYLOAD_SLOT;
+use crate::table::state::{Position, StateRow};
+
+/// Most attempts shown of one job: its latest.
+pub const ATTEMPTS_SHOWN_MAX: u32 = 1000;
+
+/// A request to see a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Get {
+    /// Which job.
+    pub key: JobKey,
+    /// Whether to show its earlier attempts, at most [`ATTEMPTS_SHOWN_MAX`].
+    pub earlier_attempts: bool,
+}
+
+pub(crate) fn get(get: &Get, draft: &Draft<'_>) -> Result<Reply, Halt> {
+    let key = &get.key;
+    let Some((job, state)) = draft.job_and_state(key)? else {
+        return Err(Refusal::JobNotFound(key.clone()).into());
+    };
+    if matches!(state.position, Position::Quarantined { .. }) {
+        return Err(Refusal::Quarantined(key.clone()).into());
+    }
+    let mut attempts = Vec::new();
+    if get.earlier_attempts {
+        attempts = earlier(key, &state, draft)?;
+    }
+    attempts.extend(state.last.iter().map(|last| view(key, last.clone())));
+    let payload = Content::of(&job.payload, key, PAYLOAD_SLOT);
+    Ok(Reply::Job(Box::new(JobView {
+        key: key.clone(),
+        job,
+        state,
+        payload,
+        attempts,
+    })))
+}
+
+pub(crate) fn result(key: &JobKey, draft: &Draft<'_>) -> Result<Reply, Halt> {
+    let Some(state) = draft.state(key)? else {
+        return Err(Refusal::JobNotFound(key.clone()).into());
+    };
+    match state.position {
+        Position::Ended { .. } => {}
+        Position::Quarantined { .. } => return Err(Refusal::Quarantined(key.clone()).into()),
+        Position::Due(_) | Position::Ready(_) | Position::Leased(_) => {
+            return Err(Refusal::NotTerminal(key.clone(), state.status()).into());
+        }
+    }
+    let data = state
+        .last
+        .as_ref()
+        .and_then(|last| view(key, last.clone()).data);
+    Ok(Reply::Result(Box::new(ResultView {
+        key: key.clone(),
+        state,
+        data,
+    })))
+}
+
+/// Attempts before the one in the job's state.
+fn earlier(key: &JobKey, state: &StateRow, draft: &Draft<'_>) -> Result<Vec<AttemptView>, Halt> {
+    let end = state
+        .last
+        .as_ref()
+        .map_or(state.attempts_ended.saturating_add(1), |last| last.number);
+    let start = end.saturating_sub(ATTEMPTS_SHOWN_MAX);
+    let range =
+        Attempts::key(&AttemptKey::of(key, start))..Attempts::key(&AttemptKey::of(key, end));
+    let limit = usize::try_from(ATTEMPTS_SHOWN_MAX).unwrap_or(usize::MAX);
+    let mut attempts = Vec::new();
+    for (row_key, _) in draft.range(&range, limit)? {
+        if let Ok(AttemptKey { number, .. }) = Attempts::read_key(&row_key)
+            && let Some(attempt) = draft.attempt(key, number)?
+        {
+            attempts.push(view(key, attempt));
+        }
+    }
+    Ok(attempts)
+}
+
+fn view(key: &JobKey, attempt: Attempt) -> AttemptView {
+    let data = attempt.end.as_ref().and_then(|end| end.how.data());
+    let data = data.map(|data| Content::of(data, key, attempt.number));
+    AttemptView { attempt, data }
+}

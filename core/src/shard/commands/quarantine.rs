@@ -1,0 +1,91 @@
+//! Quarantine: set a damaged job aside, so that one bad row is not an outage. No caller sends this;
+//! any command that meets a row which does not decode, or rows of one job that contradict each
+//! other, turns into it. (SILO-QUAR-T1)
+
+use crate::shard::decision::{Decision, Notice};
+use crate::shard::draft::{Damage, Draft, Halt};
+use crate::shard::moves::leave;
+use crate::shard::refusal::Refusal;
+use crate::shard::reply::Reply;
+use crate::shard::soft::SoftStep;
+use crate::shard::view::Need;
+use crate::table::Table;
+use crate::table::job::{JobKey, Jobs};
+use crate::table::quarantine::{QuarantineRow, Quarantines};
+use crate::table::running::Runnings;
+use crate::table::state::{Position, StateRow, States, Status, status_of_bytes};
+use crate::table::tenant::Queue;
+use crate::types::name::{Priority, TaskGroup};
+
+pub(crate) fn decide(damage: &Damage, mut draft: Draft<'_>) -> Result<Decision, Need> {
+    match set_aside(damage, &mut draft) {
+        Ok(()) => Ok(draft.finish(Reply::Again)),
+        Err(Halt::Need(need)) => Err(need),
+        Err(Halt::Refused(refusal)) => Ok(Decision::refused(*refusal)),
+        // What this command does cannot find the job damaged once more: it reads bytes.
+        Err(Halt::Damaged(again)) => Ok(Decision::refused(Refusal::Quarantined(again.key))),
+    }
+}
+
+fn set_aside(damage: &Damage, draft: &mut Draft<'_>) -> Result<(), Halt> {
+    let key = &damage.key;
+    let now = draft.now();
+    let bytes = draft.bytes(&States::key(key))?;
+    let readable = bytes
+        .as_ref()
+        .and_then(|bytes| States::read_row(bytes).ok());
+    if readable
+        .as_ref()
+        .is_some_and(|s| matches!(s.position, Position::Quarantined { .. }))
+    {
+        // Set aside before, and met again: a command must not ask for the same thing for ever.
+        return Err(Refusal::Quarantined(key.clone()).into());
+    }
+    let before: Option<Status>;
+    let mut state = match readable {
+        Some(state) => {
+            before = Some(state.status());
+            leave(draft, key, &state)?;
+            state
+        }
+        // Which index row represents the job is not known; whoever meets it drops it.
+        None => {
+            before = bytes
+                .as_ref()
+                .map(|b| status_of_bytes(b).unwrap_or(Status::Scheduled));
+            draft.delete::<Runnings>(key);
+            draft.step(SoftStep::LeaseEnded(key.clone()));
+            StateRow::new(
+                Position::Quarantined { at: now },
+                queue_of(key, draft)?,
+                now,
+            )
+        }
+    };
+    state.position = Position::Quarantined { at: now };
+    draft.put_state(key, before, &mut state)?;
+    let reason = damage.reason.clone();
+    draft.put::<Quarantines>(
+        key,
+        &QuarantineRow {
+            at: now,
+            reason: reason.clone(),
+        },
+    );
+    draft.notice(Notice::Quarantined(key.clone(), reason));
+    Ok(())
+}
+
+/// The queue of a job whose state is lost: its job row knows.
+fn queue_of(key: &JobKey, draft: &Draft<'_>) -> Result<Queue, Halt> {
+    let row = draft
+        .bytes(&Jobs::key(key))?
+        .and_then(|bytes| Jobs::read_row(&bytes).ok());
+    Ok(row.map_or_else(
+        || Queue {
+            group: TaskGroup::unknown(),
+            priority: Priority::default(),
+        },
+        |job| job.queue,
+    ))
+}

@@ -1,0 +1,288 @@
+//! A decision in the making: reads through the view, collects changes, keeps tallies.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::shard::command::Stamp;
+use crate::shard::decision::{Change, Decision, Notice};
+use crate::shard::refusal::Refusal;
+use crate::shard::reply::Reply;
+use crate::shard::soft::{Soft, SoftStep};
+use crate::shard::view::{Need, View};
+use crate::table::attempt::{Attempt, AttemptKey, Attempts};
+use crate::table::codec::{Row, encode};
+use crate::table::job::{JobKey, JobRow, Jobs};
+use crate::table::key::{Key, KeyRange};
+use crate::table::payload::PayloadKey;
+use crate::table::state::{StateRow, States, Status};
+use crate::table::tenant::{TenantRow, Tenants};
+use crate::table::{Table, TableId};
+use crate::types::data::Data;
+use crate::types::tenant::Tenant;
+use crate::types::time::Timestamp;
+
+/// Why a command stopped before it had an answer.
+pub(crate) enum Halt {
+    /// Rows must be loaded first.
+    Need(Need),
+    /// The answer is no.
+    Refused(Box<Refusal>),
+    /// A job's rows are damaged: it must be set aside first.
+    Damaged(Damage),
+}
+
+/// A job whose rows cannot be relied on.
+pub(crate) struct Damage {
+    /// Which job.
+    pub(crate) key: JobKey,
+    /// What was found, in a sentence.
+    pub(crate) reason: String,
+}
+
+impl From<Need> for Halt {
+    fn from(need: Need) -> Self {
+        Self::Need(need)
+    }
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+/// A decision in the making.
+///
+/// Reads see the rows as they were before the command, except for tenant rows, which are kept here
+/// while they change: a command that moves many jobs of one tenant writes its row once.
+pub(crate) struct Draft<'a> {
+    pub(crate) soft: &'a Soft,
+    view: &'a dyn View,
+    stamp: &'a Stamp,
+    changes: BTreeMap<Key, Option<Bytes>>,
+    tenants: BTreeMap<Tenant, Kept>,
+    steps: Vec<SoftStep>,
+    notices: Vec<Notice>,
+    draws: u64,
+}
+
+/// A tenant's row while it changes.
+struct Kept {
+    before: Option<Bytes>,
+    row: TenantRow,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(soft: &'a Soft, view: &'a dyn View, stamp: &'a Stamp) -> Self {
+        Self {
+            soft,
+            view,
+            stamp,
+            changes: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            steps: Vec::new(),
+            notices: Vec::new(),
+            draws: 0,
+        }
+    }
+
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.stamp.now
+    }
+
+    pub(crate) const fn stamp(&self) -> &'a Stamp {
+        self.stamp
+    }
+
+    /// A random number that no other draw of this command gives.
+    pub(crate) fn draw(&mut self) -> u64 {
+        let index = self.draws;
+        self.draws = index.saturating_add(1);
+        self.stamp.entropy.number(index)
+    }
+
+    /// The bytes of a row, for what must look at damaged ones.
+    pub(crate) fn bytes(&self, key: &Key) -> Result<Option<Bytes>, Halt> {
+        Ok(self.view.get(key)?)
+    }
+
+    /// The first `limit` rows of a range.
+    pub(crate) fn range(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>, Halt> {
+        Ok(self.view.range(range, limit)?)
+    }
+
+    /// What was asked for.
+    pub(crate) fn job(&self, key: &JobKey) -> Result<Option<JobRow>, Halt> {
+        self.of_job::<Jobs>(key, key)
+    }
+
+    /// Where the job stands.
+    pub(crate) fn state(&self, key: &JobKey) -> Result<Option<StateRow>, Halt> {
+        self.of_job::<States>(key, key)
+    }
+
+    /// An earlier attempt.
+    pub(crate) fn attempt(&self, key: &JobKey, number: u32) -> Result<Option<Attempt>, Halt> {
+        self.of_job::<Attempts>(key, &AttemptKey::of(key, number))
+    }
+
+    /// Both rows of a job that must have both, loaded together.
+    pub(crate) fn job_and_state(&self, key: &JobKey) -> Result<Option<(JobRow, StateRow)>, Halt> {
+        let state = match self.state(key) {
+            Err(Halt::Need(mut need)) => {
+                if let Err(Halt::Need(other)) = self.job(key) {
+                    need.add(other);
+                }
+                return Err(need.into());
+            }
+            other => other?,
+        };
+        let Some(state) = state else { return Ok(None) };
+        let job = self
+            .job(key)?
+            .ok_or_else(|| damaged(key, "its job row is missing"))?;
+        Ok(Some((job, state)))
+    }
+
+    fn of_job<T: Table>(&self, job: &JobKey, key: &T::Key) -> Result<Option<T::Row>, Halt> {
+        let Some(bytes) = self.view.get(&T::key(key))? else {
+            return Ok(None);
+        };
+        match T::read_row(&bytes) {
+            Ok(row) => Ok(Some(row)),
+            Err(error) => Err(damaged(job, format!("{:?} row: {error}", T::ID))),
+        }
+    }
+
+    /// A tenant's row, to change. A tenant without jobs has an empty one.
+    pub(crate) fn tenant(&mut self, tenant: &Tenant) -> Result<&mut TenantRow, Halt> {
+        if !self.tenants.contains_key(tenant) {
+            let before = self.view.get(&Tenants::key(tenant))?;
+            let row = match &before {
+                None => TenantRow::default(),
+                Some(bytes) => {
+                    Tenants::read_row(bytes).map_err(|_| Refusal::TenantDamaged(tenant.clone()))?
+                }
+            };
+            self.tenants.insert(tenant.clone(), Kept { before, row });
+        }
+        match self.tenants.get_mut(tenant) {
+            Some(kept) => Ok(&mut kept.row),
+            None => Err(Refusal::TenantDamaged(tenant.clone()).into()),
+        }
+    }
+
+    pub(crate) fn put<T: Table>(&mut self, key: &T::Key, row: &T::Row)
+    where
+        T::Row: Row,
+    {
+        self.changes.insert(T::key(key), Some(encode(row)));
+    }
+
+    pub(crate) fn delete<T: Table>(&mut self, key: &T::Key) {
+        self.changes.insert(T::key(key), None);
+    }
+
+    pub(crate) fn delete_key(&mut self, key: &Key) {
+        self.changes.insert(key.clone(), None);
+    }
+
+    /// Takes data in: small data stays in the row that the result goes into, large data gets a row
+    /// of its own.
+    pub(crate) fn keep_data(&mut self, key: &JobKey, slot: u32, bytes: &Bytes) -> Data {
+        let data = Data::of(bytes);
+        if data.is_stored() {
+            self.changes
+                .insert(PayloadKey::key(key, slot), Some(bytes.clone()));
+        }
+        data
+    }
+
+    /// Writes a job's state and moves it from the tally of the status it had to that of the one it
+    /// has now. Call it once per job and command, after everything else is set.
+    pub(crate) fn put_state(
+        &mut self,
+        key: &JobKey,
+        before: Option<Status>,
+        state: &mut StateRow,
+    ) -> Result<(), Halt> {
+        let now = self.now();
+        let status = state.status();
+        if before != Some(status) {
+            state.changed_at = now;
+            if !self
+                .tenant(&key.tenant)?
+                .tallies
+                .shift(before, Some(status))
+            {
+                self.notice(Notice::Mended("a tally was below what it counts"));
+            }
+        }
+        self.put::<States>(key, state);
+        Ok(())
+    }
+
+    pub(crate) fn step(&mut self, step: SoftStep) {
+        self.steps.push(step);
+    }
+
+    /// A tenant whose row does not decode is left alone until it is mended.
+    pub(crate) fn forget(&mut self, tenant: &Tenant) {
+        self.step(SoftStep::tenant(tenant.clone(), &TenantRow::default()));
+        self.notice(Notice::Unreadable(TableId::Tenant));
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
+    /// An index row that did not match its job goes, and is counted.
+    pub(crate) fn drop_index(&mut self, table: TableId, key: &Key) {
+        self.delete_key(key);
+        self.notice(Notice::IndexDropped(table));
+    }
+
+    /// The decision.
+    pub(crate) fn finish(self, reply: Reply) -> Decision {
+        let Self {
+            mut changes,
+            tenants,
+            mut steps,
+            mut notices,
+            soft,
+            ..
+        } = self;
+        for (tenant, Kept { before, row }) in tenants {
+            let after = (row.tallies.total() > 0).then(|| encode(&row));
+            if after == before {
+                continue;
+            }
+            for group in row.groups() {
+                if !soft.has_work(&tenant, &group) {
+                    notices.push(Notice::Ready(group));
+                }
+            }
+            changes.insert(Tenants::key(&tenant), after);
+            steps.push(SoftStep::tenant(tenant, &row));
+        }
+        let changes = changes
+            .into_iter()
+            .map(|(key, value)| Change { key, value })
+            .collect();
+        Decision {
+            reply,
+            changes,
+            steps,
+            notices,
+        }
+    }
+}
+
+/// A job whose rows cannot be relied on, and why.
+pub(crate) fn damaged(key: &JobKey, reason: impl Into<String>) -> Halt {
+    Halt::Damaged(Damage {
+        key: key.clone(),
+        reason: reason.into(),
+    })
+}

@@ -1,0 +1,155 @@
+//! Why a command was not done. Every refusal has one code, a stable machine-readable reason and a
+//! sentence that says what to do.
+
+use crate::table::job::JobKey;
+use crate::table::state::{Position, Status};
+use crate::types::name::JobId;
+use crate::types::task::TaskId;
+use crate::types::tenant::Tenant;
+
+/// Why a command was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such job.
+    #[error("job not found")]
+    JobNotFound(JobKey),
+    /// The id is taken by another job.
+    #[error(
+        "a job with id {0} already exists: choose another id, or send the same request_id and \
+         content to repeat a call"
+    )]
+    JobExists(JobId),
+    /// The lease is not, or no longer, there. Clients match this text.
+    #[error("lease not found")]
+    LeaseNotFound {
+        /// The lease that was named.
+        task: TaskId,
+        /// What became of it.
+        gone: Gone,
+    },
+    /// The lease is somebody else's. Clients match this text.
+    #[error("lease owner mismatch")]
+    LeaseOwnerMismatch(TaskId),
+    /// The job was cancelled before, or was asked to stop before. Clients match this text.
+    #[error("job is already cancelled")]
+    AlreadyCancelled(JobKey),
+    /// The job is over. Clients match "terminal state".
+    #[error("job is already in terminal state")]
+    AlreadyTerminal(JobKey),
+    /// The job is not over yet.
+    #[error("job has no result yet: it is {}", status_word(*.1))]
+    NotTerminal(JobKey, Status),
+    /// The job can not be leased.
+    #[error("job cannot be leased: it is {}", status_word(*.1))]
+    NotLeasable(JobKey, Status),
+    /// The job was set aside.
+    #[error("job is quarantined: a row of it is damaged; an operator can delete it or restart it")]
+    Quarantined(JobKey),
+    /// The tenant's row is damaged.
+    #[error(
+        "the row of tenant {0} is damaged: its jobs are safe but cannot be reached; see the log"
+    )]
+    TenantDamaged(Tenant),
+}
+
+/// What became of a lease that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The job is not there, or never had such a lease.
+    Unknown,
+    /// It expired before the report came.
+    Expired,
+    /// It was given back.
+    Released,
+    /// It ended with another outcome.
+    Finished,
+}
+
+/// The kind of a refusal: one gRPC code each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// `NOT_FOUND`
+    NotFound,
+    /// `ALREADY_EXISTS`
+    AlreadyExists,
+    /// `FAILED_PRECONDITION`
+    FailedPrecondition,
+    /// `INTERNAL`
+    Internal,
+}
+
+impl Refusal {
+    /// Its code.
+    pub const fn code(&self) -> RefusalCode {
+        match self {
+            Self::JobNotFound(_) | Self::LeaseNotFound { .. } => RefusalCode::NotFound,
+            Self::JobExists(_) => RefusalCode::AlreadyExists,
+            Self::LeaseOwnerMismatch(_)
+            | Self::AlreadyCancelled(_)
+            | Self::AlreadyTerminal(_)
+            | Self::NotTerminal(..)
+            | Self::NotLeasable(..)
+            | Self::Quarantined(_) => RefusalCode::FailedPrecondition,
+            Self::TenantDamaged(_) => RefusalCode::Internal,
+        }
+    }
+
+    /// Its reason, stable for machines.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::JobNotFound(_) => "JOB_NOT_FOUND",
+            Self::JobExists(_) => "JOB_EXISTS",
+            Self::LeaseNotFound { gone, .. } => match gone {
+                Gone::Unknown => "LEASE_UNKNOWN",
+                Gone::Expired => "LEASE_EXPIRED",
+                Gone::Released => "LEASE_RELEASED",
+                Gone::Finished => "LEASE_FINISHED",
+            },
+            Self::LeaseOwnerMismatch(_) => "LEASE_OWNER_MISMATCH",
+            Self::AlreadyCancelled(_) => "JOB_CANCELLED",
+            Self::AlreadyTerminal(_) => "JOB_TERMINAL",
+            Self::NotTerminal(..) => "JOB_NOT_TERMINAL",
+            Self::NotLeasable(..) => "JOB_NOT_LEASABLE",
+            Self::Quarantined(_) => "JOB_QUARANTINED",
+            Self::TenantDamaged(_) => "TENANT_DAMAGED",
+        }
+    }
+
+    /// The job it speaks of, if it speaks of one.
+    pub const fn job(&self) -> Option<&JobId> {
+        match self {
+            Self::JobExists(job) => Some(job),
+            Self::LeaseNotFound { task, .. } | Self::LeaseOwnerMismatch(task) => Some(&task.job),
+            Self::JobNotFound(key)
+            | Self::AlreadyCancelled(key)
+            | Self::AlreadyTerminal(key)
+            | Self::NotTerminal(key, _)
+            | Self::NotLeasable(key, _)
+            | Self::Quarantined(key) => Some(&key.job),
+            Self::TenantDamaged(_) => None,
+        }
+    }
+
+    /// Why a job that stands at `position` cannot be leased.
+    pub(crate) fn not_leasable(key: &JobKey, position: &Position) -> Self {
+        match position.status() {
+            Status::Quarantined => Self::Quarantined(key.clone()),
+            status @ (Status::Scheduled
+            | Status::Running
+            | Status::Succeeded
+            | Status::Failed
+            | Status::Cancelled) => Self::NotLeasable(key.clone(), status),
+        }
+    }
+}
+
+const fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Scheduled => "scheduled",
+        Status::Running => "running",
+        Status::Succeeded => "succeeded",
+        Status::Failed => "failed",
+        Status::Cancelled => "cancelled",
+        Status::Quarantined => "quarantined",
+    }
+}

@@ -1,0 +1,149 @@
+//! What a command answers.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::shard::refusal::Refusal;
+use crate::table::attempt::Attempt;
+use crate::table::job::{JobKey, JobRow};
+use crate::table::key::Key;
+use crate::table::payload::PayloadKey;
+use crate::table::state::StateRow;
+use crate::table::tenant::Queue;
+use crate::types::data::Data;
+use crate::types::name::JobId;
+use crate::types::task::TaskId;
+use crate::types::time::{Millis, Timestamp};
+
+/// What a command answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The job was taken, or had been taken by the same request before.
+    Enqueued(JobId),
+    /// Tasks for a worker; maybe none.
+    Leased(Vec<Task>),
+    /// The lease goes on.
+    Extended {
+        /// Set when the worker should stop.
+        cancel_asked_at: Option<Timestamp>,
+    },
+    /// The outcome stands.
+    Reported,
+    /// The job is cancelled, or its worker will be told.
+    Cancelled,
+    /// A job as it stands.
+    Job(Box<JobView>),
+    /// How a job ended.
+    Result(Box<ResultView>),
+    /// Time was looked at.
+    Ticked,
+    /// No: nothing was changed.
+    Refused(Refusal),
+    /// A damaged job was set aside on the way: judge the same command again.
+    Again,
+}
+
+impl Reply {
+    /// Data that a driver must read from storage before the reply can be sent.
+    pub fn stored(&mut self) -> Vec<&mut Content> {
+        let contents = match self {
+            Self::Leased(tasks) => tasks.iter_mut().map(|task| &mut task.payload).collect(),
+            Self::Job(job) => {
+                let ends = job.attempts.iter_mut().filter_map(|a| a.data.as_mut());
+                std::iter::once(&mut job.payload).chain(ends).collect()
+            }
+            Self::Result(result) => result.data.iter_mut().collect(),
+            Self::Enqueued(_)
+            | Self::Extended { .. }
+            | Self::Reported
+            | Self::Cancelled
+            | Self::Ticked
+            | Self::Refused(_)
+            | Self::Again => Vec::new(),
+        };
+        let stored = |content: &&mut Content| matches!(content, Content::Stored { .. });
+        contents.into_iter().filter(stored).collect()
+    }
+}
+
+/// Data in a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes.
+    Inline(Bytes),
+    /// The bytes stand in a row of their own.
+    Stored {
+        /// Where.
+        key: Key,
+        /// How many bytes.
+        len: u64,
+    },
+}
+
+impl Content {
+    /// The content of `data`, which belongs to `slot` of `job`.
+    pub(crate) fn of(data: &Data, job: &JobKey, slot: u32) -> Self {
+        match data {
+            Data::Inline(bytes) => Self::Inline(bytes.clone()),
+            Data::Stored { len, .. } => Self::Stored {
+                key: PayloadKey::key(job, slot),
+                len: *len,
+            },
+        }
+    }
+}
+
+/// One leased attempt, as a worker gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The fencing token: names job, attempt and lease.
+    pub id: TaskId,
+    /// Which attempt of this run, from 1.
+    pub relative_attempt: u32,
+    /// Whether a failure of this attempt would be final.
+    pub is_last_attempt: bool,
+    /// Task group and priority.
+    pub queue: Queue,
+    /// The caller's own pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// What to work on.
+    pub payload: Content,
+    /// How long the lease lasts from each heartbeat.
+    pub lease: Millis,
+}
+
+/// A job as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// Which job.
+    pub key: JobKey,
+    /// What was asked for.
+    pub job: JobRow,
+    /// Where it stands.
+    pub state: StateRow,
+    /// Its payload.
+    pub payload: Content,
+    /// Its latest attempt, and earlier ones when they were asked for, in order.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// An attempt and what it reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptView {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What it reported, if it did.
+    pub data: Option<Content>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultView {
+    /// Which job.
+    pub key: JobKey,
+    /// Where it stands: ended.
+    pub state: StateRow,
+    /// What its last attempt reported, if it did.
+    pub data: Option<Content>,
+}

@@ -1,0 +1,303 @@
+//! Soft state: hints that make the shard quick. Losing all of it at any instant breaks no invariant
+//! and delays nothing for longer than one lease; it is found again, page by page, from the `tenant`
+//! and `running` tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crate::shard::ring::Ring;
+use crate::table::TableId;
+use crate::table::job::JobKey;
+use crate::table::key::{Key, KeyRange, whole};
+use crate::table::tenant::TenantRow;
+use crate::types::name::TaskGroup;
+use crate::types::tenant::Tenant;
+use crate::types::time::Timestamp;
+
+/// Deadlines of leases, turns of tenants, the next due time of each tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Soft {
+    tenants: BTreeMap<Tenant, SoftTenant>,
+    rings: BTreeMap<TaskGroup, Ring>,
+    dues: BTreeSet<(Timestamp, Tenant)>,
+    due_turn: Option<(Timestamp, Tenant)>,
+    leases: BTreeMap<JobKey, SoftLease>,
+    expiries: BTreeSet<(Timestamp, JobKey)>,
+    recovery: Recovery,
+}
+
+/// Which rows are still to be read after soft state was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Tenants from this key on, then all leases.
+    Tenants(Key),
+    /// Leases from this key on.
+    Leases(Key),
+    /// Everything has been read.
+    Done,
+}
+
+/// What soft state learns from a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SoftStep {
+    /// What a tenant's row says now.
+    Tenant {
+        /// Which tenant.
+        tenant: Tenant,
+        /// Task groups with ready work.
+        groups: Vec<TaskGroup>,
+        /// No job of the tenant is due before this.
+        due: Option<Timestamp>,
+    },
+    /// A tenant was served and goes to the end of the ring.
+    Served(TaskGroup, Tenant),
+    /// A tenant's due jobs had their turn.
+    DueServed(Timestamp, Tenant),
+    /// A lease began.
+    Leased {
+        /// Of which job.
+        key: JobKey,
+        /// Which lease.
+        nonce: u64,
+        /// Until when, unless it is heartbeated.
+        deadline: Timestamp,
+    },
+    /// A lease was heartbeated.
+    Extended {
+        /// Of which job.
+        key: JobKey,
+        /// Which lease.
+        nonce: u64,
+        /// Until when, unless it is heartbeated again.
+        deadline: Timestamp,
+    },
+    /// A lease was found while recovering; what is known of it already is better.
+    Found {
+        /// Of which job.
+        key: JobKey,
+        /// Which lease.
+        nonce: u64,
+        /// One full duration from now.
+        deadline: Timestamp,
+    },
+    /// A lease is over.
+    LeaseEnded(JobKey),
+    /// Recovery has come this far.
+    Recovered(Recovery),
+}
+
+impl SoftStep {
+    /// What a tenant's row says.
+    pub(crate) fn tenant(tenant: Tenant, row: &TenantRow) -> Self {
+        Self::Tenant {
+            tenant,
+            groups: row.groups(),
+            due: row.due.map(|head| head.low.at),
+        }
+    }
+}
+
+/// A lease as soft state knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoftLease {
+    /// Which lease.
+    pub nonce: u64,
+    /// Until when, unless it is heartbeated.
+    pub deadline: Timestamp,
+    /// Whether a heartbeat was seen; false when soft state was lost since.
+    pub heartbeated: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct SoftTenant {
+    groups: BTreeSet<TaskGroup>,
+    due: Option<Timestamp>,
+}
+
+impl Default for Soft {
+    fn default() -> Self {
+        Self::lost()
+    }
+}
+
+impl Soft {
+    /// Nothing is known: a shard just opened.
+    pub fn lost() -> Self {
+        Self {
+            tenants: BTreeMap::new(),
+            rings: BTreeMap::new(),
+            dues: BTreeSet::new(),
+            due_turn: None,
+            leases: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            recovery: Recovery::Tenants(whole(TableId::Tenant).start),
+        }
+    }
+
+    /// When the next [`crate::shard::command::Command::Tick`] has something to do; `None` when only
+    /// another command can change that.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        if self.recovery != Recovery::Done {
+            return Some(Timestamp::MIN);
+        }
+        let due = self.dues.first().map(|(at, _)| *at);
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        match (due, expiry) {
+            (Some(due), Some(expiry)) => Some(due.min(expiry)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether a task group is known to have ready work.
+    pub fn has_ready(&self, group: &TaskGroup) -> bool {
+        self.rings.get(group).is_some_and(|ring| !ring.is_empty())
+    }
+
+    /// Whether everything has been found again.
+    pub fn is_recovered(&self) -> bool {
+        self.recovery == Recovery::Done
+    }
+
+    /// What is known of a job's lease.
+    pub fn lease(&self, key: &JobKey) -> Option<SoftLease> {
+        self.leases.get(key).copied()
+    }
+
+    /// No job of the tenant is due before this, as far as is known.
+    pub fn due(&self, tenant: &Tenant) -> Option<Timestamp> {
+        self.tenants.get(tenant)?.due
+    }
+
+    /// Whether a tenant is in the ring of a task group.
+    pub fn has_work(&self, tenant: &Tenant, group: &TaskGroup) -> bool {
+        self.rings
+            .get(group)
+            .is_some_and(|ring| ring.contains(tenant))
+    }
+
+    pub(crate) fn ring(&self, group: &TaskGroup) -> Option<&Ring> {
+        self.rings.get(group)
+    }
+
+    /// Leases whose time is over, the longest overdue first.
+    pub(crate) fn expired(&self, now: Timestamp) -> impl Iterator<Item = &JobKey> {
+        self.expiries
+            .iter()
+            .take_while(move |(at, _)| *at <= now)
+            .map(|(_, key)| key)
+    }
+
+    /// Tenants with due jobs, each once, beginning after the one that had the last turn.
+    pub(crate) fn due_tenants(&self, now: Timestamp) -> impl Iterator<Item = &(Timestamp, Tenant)> {
+        let turn = self.due_turn.as_ref();
+        let later = self.dues.range((
+            turn.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        ));
+        let sooner = turn.into_iter().flat_map(|turn| self.dues.range(..=turn));
+        let is_due = move |due: &&(Timestamp, Tenant)| due.0 <= now;
+        later.take_while(is_due).chain(sooner.take_while(is_due))
+    }
+
+    /// What recovery reads next.
+    pub(crate) fn recovering(&self) -> Option<(TableId, KeyRange)> {
+        let (table, start) = match &self.recovery {
+            Recovery::Tenants(start) => (TableId::Tenant, start),
+            Recovery::Leases(start) => (TableId::Running, start),
+            Recovery::Done => return None,
+        };
+        Some((table, start.clone()..whole(table).end))
+    }
+
+    /// Takes in what a decision says. Cannot fail; what it does not know it ignores.
+    pub(crate) fn apply(&mut self, step: &SoftStep) {
+        match step {
+            SoftStep::Tenant {
+                tenant,
+                groups,
+                due,
+            } => self.learn(tenant, groups, *due),
+            SoftStep::Served(group, tenant) => {
+                if let Some(ring) = self.rings.get_mut(group) {
+                    ring.served(tenant);
+                }
+            }
+            SoftStep::DueServed(at, tenant) => self.due_turn = Some((*at, tenant.clone())),
+            SoftStep::Leased {
+                key,
+                nonce,
+                deadline,
+            } => self.lease_until(key, *nonce, *deadline, false),
+            SoftStep::Extended {
+                key,
+                nonce,
+                deadline,
+            } => {
+                self.lease_until(key, *nonce, *deadline, true);
+            }
+            SoftStep::Found {
+                key,
+                nonce,
+                deadline,
+            } => {
+                if self
+                    .leases
+                    .get(key)
+                    .is_none_or(|known| known.nonce != *nonce)
+                {
+                    self.lease_until(key, *nonce, *deadline, false);
+                }
+            }
+            SoftStep::LeaseEnded(key) => self.forget_lease(key),
+            SoftStep::Recovered(recovery) => self.recovery = recovery.clone(),
+        }
+    }
+
+    fn learn(&mut self, tenant: &Tenant, groups: &[TaskGroup], due: Option<Timestamp>) {
+        let known = self.tenants.entry(tenant.clone()).or_default();
+        for gone in known.groups.iter().filter(|group| !groups.contains(group)) {
+            if let Some(ring) = self.rings.get_mut(gone) {
+                ring.part(tenant);
+                if ring.is_empty() {
+                    self.rings.remove(gone);
+                }
+            }
+        }
+        for group in groups {
+            self.rings.entry(group.clone()).or_default().join(tenant);
+        }
+        if known.due != due {
+            if let Some(at) = known.due {
+                self.dues.remove(&(at, tenant.clone()));
+            }
+            if let Some(at) = due {
+                self.dues.insert((at, tenant.clone()));
+            }
+        }
+        if groups.is_empty() && due.is_none() {
+            self.tenants.remove(tenant);
+        } else {
+            known.groups = groups.iter().cloned().collect();
+            known.due = due;
+        }
+    }
+
+    fn lease_until(&mut self, key: &JobKey, nonce: u64, deadline: Timestamp, heartbeated: bool) {
+        self.forget_lease(key);
+        self.leases.insert(
+            key.clone(),
+            SoftLease {
+                nonce,
+                deadline,
+                heartbeated,
+            },
+        );
+        self.expiries.insert((deadline, key.clone()));
+    }
+
+    fn forget_lease(&mut self, key: &JobKey) {
+        if let Some(known) = self.leases.remove(key) {
+            self.expiries.remove(&(known.deadline, key.clone()));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Jobs that were set aside because a row of theirs could not be read or contradicted another.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::table::codec::Row;
+use crate::table::job::JobKey;
+use crate::table::{Table, TableId};
+use crate::types::time::Timestamp;
+
+/// The table: an operator's list.
+pub struct Quarantines;
+
+impl Table for Quarantines {
+    const ID: TableId = TableId::Quarantine;
+    type Key = JobKey;
+    type Row = QuarantineRow;
+}
+
+/// Why a job was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct QuarantineRow {
+    /// When.
+    pub at: Timestamp,
+    /// What was found, in a sentence.
+    pub reason: String,
+}
+
+impl Row for QuarantineRow {}

@@ -1,0 +1,31 @@
+//! Leases. One row per leased job, so that a shard which lost its soft state finds them again by
+//! reading this table once.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::table::codec::Row;
+use crate::table::job::JobKey;
+use crate::table::{Table, TableId};
+use crate::types::time::Millis;
+
+/// The table.
+pub struct Runnings;
+
+impl Table for Runnings {
+    const ID: TableId = TableId::Running;
+    type Key = JobKey;
+    type Row = RunningRow;
+}
+
+/// What is needed to give a lease a deadline anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RunningRow {
+    /// The attempt that is leased.
+    pub attempt: u32,
+    /// Which lease of it.
+    pub nonce: u64,
+    /// How long the lease lasts from each heartbeat.
+    pub duration: Millis,
+}
+
+impl Row for RunningRow {}

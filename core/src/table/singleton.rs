@@ -1,0 +1,59 @@
+//! What a shard says of itself. These rows stand in a segment of their own: a split leaves them
+//! out and writes them anew.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::table::codec::Row;
+use crate::table::key::{Key, KeyWriter};
+use crate::table::key::{KeyError, KeyParts, KeyReader};
+use crate::table::{Table, TableId};
+use crate::types::time::Timestamp;
+
+/// The version of the shard's whole layout: tables, key order, meanings. A row's own version covers
+/// what is inside the row.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The table of the one row that describes the shard.
+pub struct Format;
+
+impl Table for Format {
+    const ID: TableId = TableId::Singleton;
+    type Key = FormatKey;
+    type Row = FormatRow;
+}
+
+/// The key of [`FormatRow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatKey;
+
+const FORMAT_NAME: &str = "format";
+
+impl KeyParts for FormatKey {
+    fn write(&self, writer: &mut KeyWriter) {
+        writer.text(FORMAT_NAME);
+    }
+
+    fn read(reader: &mut KeyReader<'_>) -> Result<Self, KeyError> {
+        if reader.text()? == FORMAT_NAME {
+            Ok(Self)
+        } else {
+            Err(KeyError)
+        }
+    }
+}
+
+/// Written when a shard is created; read at each open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct FormatRow {
+    /// [`FORMAT_VERSION`] of the release that created or upgraded the data.
+    pub version: u32,
+    /// When the shard was created.
+    pub created_at: Timestamp,
+}
+
+impl Row for FormatRow {}
+
+/// Where the format row stands.
+pub fn format_key() -> Key {
+    Format::key(&FormatKey)
+}

@@ -1,0 +1,253 @@
+//! Where a job stands. One row per job, rewritten by each transition; it alone says which index row
+//! represents the job now.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::table::attempt::Attempt;
+use crate::table::codec::Row;
+use crate::table::job::JobKey;
+use crate::table::place::Place;
+use crate::table::tenant::Queue;
+use crate::table::{Table, TableId};
+use crate::types::name::{JobId, WorkerId};
+use crate::types::task::TaskId;
+use crate::types::tenant::Tenant;
+use crate::types::time::{Millis, Timestamp};
+
+/// The table.
+pub struct States;
+
+impl Table for States {
+    const ID: TableId = TableId::State;
+    type Key = JobKey;
+    type Row = StateRow;
+}
+
+/// Where a job stands, and what counts over its attempts.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct StateRow {
+    /// What represents the job now. Written first: [`status_of_bytes`] reads it from a row whose
+    /// rest is damaged.
+    pub position: Position,
+    /// The queue it waits in when it is ready.
+    pub queue: Queue,
+    /// When its status last changed.
+    pub changed_at: Timestamp,
+    /// Attempts that ended in an outcome or a crash: the number of the last such attempt.
+    pub attempts_ended: u32,
+    /// Attempts of earlier runs; numbers relative to the run start after them.
+    pub attempts_before: u32,
+    /// Failures that the retry policy paid for in this run.
+    pub retries_used: u32,
+    /// The last delay before a retry, for decorrelated jitter.
+    pub retry_delay: Millis,
+    /// Crashes in a row.
+    pub crashes: u32,
+    /// Leases in a row that ended without one heartbeat.
+    pub losses: u32,
+    /// Somebody asked for cancellation while the job ran.
+    pub cancel_asked_at: Option<Timestamp>,
+    /// The latest attempt, running or ended; earlier ones stand in their own table.
+    pub last: Option<Attempt>,
+    /// The lease before this one, when it ended without an outcome and its number is used again.
+    pub returned: Option<Returned>,
+}
+
+impl Row for StateRow {}
+
+impl StateRow {
+    /// A job that has just arrived.
+    pub const fn new(position: Position, queue: Queue, now: Timestamp) -> Self {
+        Self {
+            position,
+            queue,
+            changed_at: now,
+            attempts_ended: 0,
+            attempts_before: 0,
+            retries_used: 0,
+            retry_delay: Millis::ZERO,
+            crashes: 0,
+            losses: 0,
+            cancel_asked_at: None,
+            last: None,
+            returned: None,
+        }
+    }
+
+    /// The status, as a tally counts it.
+    pub const fn status(&self) -> Status {
+        self.position.status()
+    }
+
+    /// The lease that represents the job, if one does.
+    pub const fn lease(&self) -> Option<&Lease> {
+        match &self.position {
+            Position::Leased(lease) => Some(lease),
+            Position::Due(_)
+            | Position::Ready(_)
+            | Position::Ended { .. }
+            | Position::Quarantined { .. } => None,
+        }
+    }
+}
+
+/// What represents a job now. Exactly one of these holds (SILO-JOB-1).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Position {
+    /// Its time has not come: a row in `due`.
+    Due(Place),
+    /// It may be leased: a row in `ready`.
+    Ready(Place),
+    /// A worker has it: a row in `running`.
+    Leased(Lease),
+    /// It is over: no index row.
+    Ended {
+        /// How it ended.
+        status: Ended,
+        /// When.
+        at: Timestamp,
+        /// Why, when it ended without an attempt.
+        code: Option<EndCode>,
+    },
+    /// It was set aside: a row in `quarantine`.
+    Quarantined {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Position {
+    /// The status, as a tally counts it.
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Due(_) | Self::Ready(_) => Status::Scheduled,
+            Self::Leased(_) => Status::Running,
+            Self::Ended { status, .. } => match status {
+                Ended::Succeeded => Status::Succeeded,
+                Ended::Failed => Status::Failed,
+                Ended::Cancelled => Status::Cancelled,
+            },
+            Self::Quarantined { .. } => Status::Quarantined,
+        }
+    }
+}
+
+/// A lease as rows know it. Its deadline is soft state: a heartbeat costs no write.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Lease {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Tells this lease from any other of the same attempt.
+    pub nonce: u64,
+    /// Who holds it.
+    pub worker: WorkerId,
+    /// How long it lasts from each heartbeat.
+    pub duration: Millis,
+    /// Where the job goes back to when it is released.
+    pub place: Place,
+}
+
+impl Lease {
+    /// Whether this is the lease that `task` names.
+    pub const fn is(&self, task: &TaskId) -> bool {
+        self.attempt == task.attempt && self.nonce == task.nonce
+    }
+
+    /// The id that the worker was given.
+    pub fn task(&self, tenant: &Tenant, job: &JobId) -> TaskId {
+        TaskId {
+            tenant: tenant.clone(),
+            job: job.clone(),
+            attempt: self.attempt,
+            nonce: self.nonce,
+        }
+    }
+}
+
+/// How a job ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum Ended {
+    /// A worker reported success.
+    Succeeded,
+    /// A worker reported a failure that was final, or crashed once too often.
+    Failed,
+    /// Somebody asked for it.
+    Cancelled,
+}
+
+/// Why a job ended without an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum EndCode {
+    /// Cancelled while it waited.
+    Cancelled,
+}
+
+impl EndCode {
+    /// As the wire writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// A lease that ended without an outcome; its attempt's number is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Returned {
+    /// The lease's nonce.
+    pub nonce: u64,
+    /// How it ended.
+    pub how: Return,
+}
+
+/// How a lease ends without an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Return {
+    /// Its worker gave it back.
+    Released,
+    /// It expired and was never heartbeated: it may have been lost on its way to the worker.
+    Lost,
+}
+
+/// What a tally counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Waits: not due, or ready.
+    Scheduled,
+    /// Leased.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// Ended because somebody asked.
+    Cancelled,
+    /// Set aside.
+    Quarantined,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::Scheduled,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Quarantined,
+    ];
+}
+
+/// The status that a state row says even when the rest of it does not decode: its position stands
+/// first. None when not even that can be read.
+pub fn status_of_bytes(row: &[u8]) -> Option<Status> {
+    match row {
+        [_, 0 | 1, ..] => Some(Status::Scheduled),
+        [_, 2, ..] => Some(Status::Running),
+        [_, 3, 0, ..] => Some(Status::Succeeded),
+        [_, 3, 1, ..] => Some(Status::Failed),
+        [_, 3, 2, ..] => Some(Status::Cancelled),
+        [_, 4, ..] => Some(Status::Quarantined),
+        _ => None,
+    }
+}

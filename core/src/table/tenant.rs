@@ -1,0 +1,138 @@
+//! One small row per tenant that has jobs: its tallies, and the front of each of its queues.
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::table::codec::Row;
+use crate::table::place::{Head, Place};
+use crate::table::state::Status;
+use crate::table::{Table, TableId};
+use crate::types::name::{Priority, TaskGroup};
+use crate::types::tenant::Tenant;
+use crate::types::time::Timestamp;
+
+/// The table.
+pub struct Tenants;
+
+impl Table for Tenants {
+    const ID: TableId = TableId::Tenant;
+    type Key = Tenant;
+    type Row = TenantRow;
+}
+
+/// What is known of a tenant without looking at its jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TenantRow {
+    /// The next sequence number for a place in one of the tenant's queues.
+    pub next_seq: u64,
+    /// How many jobs stand where.
+    pub tallies: Tallies,
+    /// The queues with ready jobs, in the order in which a group is served: priority first.
+    pub ready: BTreeMap<Queue, Head>,
+    /// The queue of jobs that wait for a time, if there are any.
+    pub due: Option<Head>,
+}
+
+impl Row for TenantRow {}
+
+impl TenantRow {
+    /// Draws a place in one of the tenant's queues.
+    pub fn place(&mut self, at: Timestamp) -> Place {
+        let seq = self.next_seq;
+        self.next_seq = seq.saturating_add(1);
+        Place { at, seq }
+    }
+
+    /// The tenant's queues of one task group, first priority first.
+    pub fn queues(&self, group: &TaskGroup) -> impl Iterator<Item = (&Queue, &Head)> {
+        let first = Queue {
+            group: group.clone(),
+            priority: Priority::default(),
+        };
+        self.ready
+            .range(first..)
+            .take_while(move |(queue, _)| queue.group == *group)
+    }
+
+    /// The task groups with ready work, each once, in order.
+    pub fn groups(&self) -> Vec<TaskGroup> {
+        let mut groups: Vec<TaskGroup> = self.ready.keys().map(|q| q.group.clone()).collect();
+        groups.dedup();
+        groups
+    }
+}
+
+/// Which of a tenant's queues: a task group at one priority.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Queue {
+    /// The task group that workers ask for.
+    pub group: TaskGroup,
+    /// 0 is served first.
+    pub priority: Priority,
+}
+
+/// How many of a tenant's jobs stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Tallies {
+    /// Not leased, not ended.
+    pub scheduled: u64,
+    /// Leased.
+    pub running: u64,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Ended badly.
+    pub failed: u64,
+    /// Ended because somebody asked.
+    pub cancelled: u64,
+    /// Set aside.
+    pub quarantined: u64,
+}
+
+impl Tallies {
+    /// Moves one job from one status to another; `None` is "not there".
+    /// Returns whether the tally it left had a job to give.
+    pub fn shift(&mut self, from: Option<Status>, to: Option<Status>) -> bool {
+        let mut held = true;
+        if let Some(from) = from {
+            let tally = self.of_mut(from);
+            held = *tally > 0;
+            *tally = tally.saturating_sub(1);
+        }
+        if let Some(to) = to {
+            let tally = self.of_mut(to);
+            *tally = tally.saturating_add(1);
+        }
+        held
+    }
+
+    /// The tally of one status.
+    pub const fn of(&self, status: Status) -> u64 {
+        match status {
+            Status::Scheduled => self.scheduled,
+            Status::Running => self.running,
+            Status::Succeeded => self.succeeded,
+            Status::Failed => self.failed,
+            Status::Cancelled => self.cancelled,
+            Status::Quarantined => self.quarantined,
+        }
+    }
+
+    /// How many jobs the tenant has.
+    pub fn total(&self) -> u64 {
+        Status::ALL
+            .into_iter()
+            .fold(0, |sum, status| sum.saturating_add(self.of(status)))
+    }
+
+    const fn of_mut(&mut self, status: Status) -> &mut u64 {
+        match status {
+            Status::Scheduled => &mut self.scheduled,
+            Status::Running => &mut self.running,
+            Status::Succeeded => &mut self.succeeded,
+            Status::Failed => &mut self.failed,
+            Status::Cancelled => &mut self.cancelled,
+            Status::Quarantined => &mut self.quarantined,
+        }
+    }
+}
