@@ -1,0 +1,18 @@
+//! The executor: one task owns one shard.
+//!
+//! * [`stage`]: the poll-style machine without I/O: rounds, needs, chained writes, replies by
+//!   durability, proof of ownership, poisoning. Runtime and simulator run the same bytes.
+//! * [`working_set`]: a bounded cache of rows by key interval, behind the core's `View`
+//! * [`replies`]: replies and what they wait for
+//! * [`loads`]: rows being loaded, and who waits for them
+//! * [`flushing`]: when to make what was accepted durable
+//! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
+//! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
+
+pub mod driver;
+pub mod flushing;
+pub mod loads;
+pub mod replies;
+pub mod shard;
+pub mod stage;
+pub mod working_set;

@@ -1,0 +1,599 @@
+//! The stage: what the owner of a shard does next, without I/O.
+//!
+//! Feed it inputs ([`Stage::submit`], [`Stage::loaded`], [`Stage::accepted`], [`Stage::durable`], …),
+//! then call [`Stage::run`], then drain [`Stage::poll`] until it is empty, then wait for the next
+//! input or for [`Stage::next_deadline`].
+//!
+//! * Commands are decided in order over this round's changes, earlier rounds, loaded rows. One with
+//!   needs waits beside the queue while its rows are loaded; others go on.
+//! * One write batch per round. The next round is decided at once, but handed over only when the
+//!   last one was accepted.
+//! * A reply is released when everything it has looked at is durable, and when this process has had
+//!   proof that it owns the shard ([`StageLimits::proof_window`]).
+//! * A failed write poisons the stage: [`Stage::fail`] takes it and says what each caller is told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::report::{Outcome, Report};
+use silo_core::shard::decision::{Decision, Notice};
+use silo_core::shard::reply::Reply;
+use silo_core::shard::soft::Soft;
+use silo_core::shard::view::{Need, NeedItem, Overlay};
+use silo_core::shard::{decide, fold};
+use silo_core::table::TableId;
+use silo_core::table::key::{Key, KeyRange, successor};
+use silo_core::types::task::TaskId;
+use silo_core::types::time::{Millis, Timestamp};
+
+use crate::executor::flushing::{FlushPolicy, Flushing};
+use crate::executor::loads::{LoadId, Loads, WaiterId};
+use crate::executor::replies::{Answer, Failure, Held, Replies};
+use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
+
+/// Every bound of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageLimits {
+    /// Commands queued or waiting for rows.
+    pub commands_max: usize,
+    /// Bytes of those commands.
+    pub command_bytes_max: usize,
+    /// Commands decided in one round.
+    pub round_commands_max: usize,
+    /// Bytes of a round's batch; the round that reaches this takes no further command.
+    pub batch_bytes_max: usize,
+    /// Bytes written and not durable; beyond this only commands that wait for rows go on.
+    pub unflushed_bytes_max: u64,
+    /// Bytes of the working set.
+    pub cache_bytes_max: usize,
+    /// Rows of a range that are loaded at the least.
+    pub read_ahead_rows: usize,
+    /// A proof of ownership is good for so long: a third of a lease.
+    pub proof_window: Millis,
+    /// When to flush.
+    pub flush: FlushPolicy,
+    /// When a leased task is handed over.
+    pub dispatch: Dispatch,
+}
+
+/// When a leased task is handed to its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    /// Once its lease is durable.
+    Durable,
+    /// At once. A crash before the lease is durable can run that attempt twice.
+    Speculative,
+}
+
+impl Default for StageLimits {
+    fn default() -> Self {
+        Self {
+            commands_max: 16_384,
+            command_bytes_max: 64 << 20,
+            round_commands_max: 1024,
+            batch_bytes_max: 8 << 20,
+            unflushed_bytes_max: 64 << 20,
+            cache_bytes_max: 64 << 20,
+            read_ahead_rows: 64,
+            proof_window: Millis::new(3_333),
+            flush: FlushPolicy { interval: Millis::ZERO, bytes: 4 << 20 },
+            dispatch: Dispatch::Durable,
+        }
+    }
+}
+
+/// What the stage asks its driver to do.
+#[derive(Debug, PartialEq)]
+pub enum Output<C> {
+    /// Read this; answer with [`Stage::loaded`] or [`Stage::load_failed`].
+    Load(LoadId, NeedItem),
+    /// Write this batch; answer with [`Stage::accepted`].
+    Write(Round, Vec<(Key, Option<Bytes>)>),
+    /// Make what was accepted durable; answer with [`Stage::flushed`].
+    Flush,
+    /// Find out whether this process still owns the shard; answer with [`Stage::proven`].
+    Prove,
+    /// Answer a caller.
+    Release(C, Answer),
+    /// Something happened that others may want to know.
+    Notice(Notice),
+}
+
+/// Rows that were loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// One row, or its absence.
+    Row(Option<Bytes>),
+    /// The first rows of a range.
+    Range {
+        /// In key order.
+        rows: Vec<(Key, Bytes)>,
+        /// Whether the range has no more.
+        is_complete: bool,
+    },
+}
+
+/// After so many judgements of a lease its size is halved each time: it takes fewer tasks rather
+/// than wait again.
+const LEASE_JUDGED_WHOLE: u32 = 3;
+/// A command that was judged so often, each time needing rows, is given up as unreadable.
+const JUDGED_MAX: u32 = 64;
+
+/// How long ticks pause after one whose rows could not be read.
+const TICK_PAUSE: Millis = Millis::from_secs(1);
+
+/// The machine.
+pub struct Stage<C> {
+    limits: StageLimits,
+    soft: Soft,
+    set: WorkingSet,
+    queue: VecDeque<Pending<C>>,
+    woken: VecDeque<Pending<C>>,
+    waiting: BTreeMap<WaiterId, Waiting<C>>,
+    next_waiter: u64,
+    commands: usize,
+    command_bytes: usize,
+    is_ticking: bool,
+    no_tick_before: Timestamp,
+    loads: Loads,
+    open: BTreeMap<Key, Option<Bytes>>,
+    open_bytes: usize,
+    open_round: Round,
+    writing: Option<(Round, u64)>,
+    written: Round,
+    accepted: Round,
+    flushing: Flushing,
+    replies: Replies<C>,
+    proven_at: Timestamp,
+    is_proving: bool,
+    now: Timestamp,
+    outputs: VecDeque<Output<C>>,
+}
+
+/// A command on its way to a decision. The stage's own commands have no caller.
+struct Pending<C> {
+    caller: Option<C>,
+    command: Command,
+    stamp: Stamp,
+    bytes: usize,
+    judged: u32,
+    /// When it was first judged: what it looks at since then is kept.
+    since: Option<Generation>,
+}
+
+struct Waiting<C> {
+    pending: Pending<C>,
+    loads_left: usize,
+}
+
+impl<C> Stage<C> {
+    /// A shard just opened: nothing is known, and opening it was the proof of owning it.
+    pub fn new(limits: StageLimits, now: Timestamp) -> Self {
+        Self {
+            limits,
+            soft: Soft::lost(),
+            set: WorkingSet::new(limits.cache_bytes_max),
+            queue: VecDeque::new(),
+            woken: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            next_waiter: 0,
+            commands: 0,
+            command_bytes: 0,
+            is_ticking: false,
+            no_tick_before: Timestamp::MIN,
+            loads: Loads::default(),
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            open_round: Round(1),
+            writing: None,
+            written: Round(0),
+            accepted: Round(0),
+            flushing: Flushing::new(limits.flush),
+            replies: Replies::new(),
+            proven_at: now,
+            is_proving: false,
+            now,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Queues a command.
+    ///
+    /// # Errors
+    /// Gives the caller back when the queue is full.
+    pub fn submit(&mut self, caller: C, command: Command, stamp: Stamp) -> Result<(), C> {
+        let bytes = cost(&command);
+        let command_bytes = self.command_bytes.saturating_add(bytes);
+        let is_full = self.commands >= self.limits.commands_max
+            || (self.commands > 0 && command_bytes > self.limits.command_bytes_max);
+        if is_full {
+            return Err(caller);
+        }
+        self.enqueue(Some(caller), command, stamp, bytes);
+        Ok(())
+    }
+
+    /// Hands tasks back that their worker never got. Not bounded by the queue: the leases are.
+    pub fn hand_back(&mut self, tasks: impl IntoIterator<Item = TaskId>, stamp: Stamp) {
+        for task in tasks {
+            let command = Command::Report(Report { task, outcome: Outcome::Release });
+            let bytes = cost(&command);
+            self.enqueue(None, command, stamp, bytes);
+        }
+    }
+
+    /// Rows have come.
+    pub fn loaded(&mut self, id: LoadId, loaded: Loaded) {
+        let Some(ended) = self.loads.end(id) else { return };
+        match (&ended.item, loaded) {
+            (NeedItem::Row(key), Loaded::Row(value)) => self.set.learn_row(key, value),
+            (NeedItem::Range { start, end, .. }, Loaded::Range { rows, is_complete }) => {
+                let end = match rows.last() {
+                    Some((last, _)) if !is_complete => successor(last),
+                    Some(_) | None => end.clone(),
+                };
+                let range: KeyRange = start.clone()..end;
+                self.set.learn_range(&range, rows);
+            }
+            // A driver that answers another question has loaded nothing; the command asks again.
+            (NeedItem::Row(_), Loaded::Range { .. }) | (NeedItem::Range { .. }, Loaded::Row(_)) => {}
+        }
+        self.wake(ended.waiters);
+    }
+
+    /// Rows could not be read. What waits for them is answered; the shard goes on.
+    pub fn load_failed(&mut self, id: LoadId) {
+        let Some(ended) = self.loads.end(id) else { return };
+        for waiter in ended.waiters {
+            if let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter) {
+                self.give_up(pending, Failure::Unreadable);
+            }
+        }
+    }
+
+    /// Storage has accepted a batch, under this sequence number.
+    pub fn accepted(&mut self, round: Round, seq: u64) {
+        if let Some((writing, bytes)) = self.writing.take_if(|(writing, _)| *writing == round) {
+            self.accepted = writing;
+            self.flushing.accepted(writing, seq, bytes, self.now);
+        }
+    }
+
+    /// Everything up to this sequence number is durable.
+    pub fn durable(&mut self, seq: u64) {
+        let Some(round) = self.flushing.durable(seq) else { return };
+        self.proven_at = self.proven_at.max(self.flushing.last_began());
+        for held in self.replies.release_durable(round) {
+            self.outputs.push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
+        }
+    }
+
+    /// The flush has returned.
+    pub const fn flushed(&mut self) {
+        self.flushing.ended();
+    }
+
+    /// The proof that was asked for came back well; it was begun at `asked_at`.
+    pub fn proven(&mut self, asked_at: Timestamp) {
+        self.is_proving = false;
+        self.proven_at = self.proven_at.max(asked_at);
+    }
+
+    /// Decides what can be decided. `stamp` says the time, and is what a tick is judged with.
+    pub fn run(&mut self, stamp: Stamp) {
+        self.now = self.now.max(stamp.now);
+        for _ in 0..self.limits.round_commands_max {
+            let Some(pending) = self.next_command() else { break };
+            self.judge(pending);
+        }
+        if self.next_tick().is_some_and(|at| at <= self.now) {
+            self.is_ticking = true;
+            let stamp = Stamp { now: self.now, ..stamp };
+            self.judge(Pending {
+                caller: None,
+                command: Command::Tick,
+                stamp,
+                bytes: 0,
+                judged: 0,
+                since: None,
+            });
+        }
+        self.hand_over();
+        if self.flushing.begin(self.now) {
+            self.outputs.push_back(Output::Flush);
+        }
+        self.prove_and_release();
+        self.set.shrink(self.forgettable());
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<Output<C>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Stage::run`] has something to do even without any other input.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.next_is_ready() {
+            return Some(Timestamp::MIN);
+        }
+        match (self.next_tick(), self.flushing.due_at()) {
+            (Some(tick), Some(flush)) => Some(tick.min(flush)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Storage failed, or belongs to somebody else: everything in memory is dropped, there is nothing
+    /// to roll back. Yields what each caller is told.
+    pub fn fail(self) -> Vec<(C, Failure)> {
+        let waiting = self.waiting.into_values().map(|waiting| waiting.pending);
+        let undecided = self.queue.into_iter().chain(self.woken).chain(waiting);
+        let mut failed: Vec<(C, Failure)> = undecided
+            .filter_map(|pending| Some((pending.caller?, Failure::Unavailable)))
+            .collect();
+        // Released and not yet polled: decided, durable, true.
+        failed.extend(self.replies.fail(self.written));
+        failed
+    }
+
+    /// Whether everything that was asked is decided, durable and answered.
+    pub fn is_idle(&self) -> bool {
+        self.commands == 0
+            && self.open.is_empty()
+            && self.writing.is_none()
+            && self.replies.durable() == self.accepted
+            && !self.replies.awaits_proof()
+            && self.outputs.is_empty()
+    }
+
+    /// The hints. For tests and the simulator.
+    pub const fn soft(&self) -> &Soft {
+        &self.soft
+    }
+
+    /// Forgets all hints. For tests and the simulator: nothing may depend on them.
+    pub fn lose_soft(&mut self) {
+        self.soft = Soft::lost();
+    }
+
+    /// The cache, and what of it may be forgotten. For tests and the simulator.
+    pub fn cache(&mut self) -> (&mut WorkingSet, Forgettable) {
+        let forgettable = self.forgettable();
+        (&mut self.set, forgettable)
+    }
+
+    fn enqueue(&mut self, caller: Option<C>, command: Command, stamp: Stamp, bytes: usize) {
+        self.commands = self.commands.saturating_add(1);
+        self.command_bytes = self.command_bytes.saturating_add(bytes);
+        self.queue.push_back(Pending { caller, command, stamp, bytes, judged: 0, since: None });
+    }
+
+    /// Woken commands first: they have waited, and their rows are kept for them.
+    fn next_command(&mut self) -> Option<Pending<C>> {
+        if self.open_bytes >= self.limits.batch_bytes_max {
+            return None;
+        }
+        let woken = self.woken.pop_front();
+        woken.or_else(|| if self.takes_new() { self.queue.pop_front() } else { None })
+    }
+
+    fn next_is_ready(&self) -> bool {
+        self.open_bytes < self.limits.batch_bytes_max
+            && (!self.woken.is_empty() || (self.takes_new() && !self.queue.is_empty()))
+    }
+
+    fn next_tick(&self) -> Option<Timestamp> {
+        let wake = if self.is_ticking { None } else { self.soft.next_wake() };
+        wake.map(|at| at.max(self.no_tick_before))
+    }
+
+    fn takes_new(&self) -> bool {
+        self.flushing.bytes() < self.limits.unflushed_bytes_max
+    }
+
+    fn judge(&mut self, mut pending: Pending<C>) {
+        loop {
+            pending.judged = pending.judged.saturating_add(1);
+            let view = self.set.judge();
+            let judged = decide(&self.soft, &view, &pending.stamp, &pending.command);
+            let latest = view.latest();
+            let since = *pending.since.get_or_insert(self.set.generation());
+            match judged {
+                Ok(decision) => {
+                    let reply = self.take_in(decision, latest);
+                    if let Some((reply, round)) = reply {
+                        return self.answer(pending, reply, round);
+                    }
+                }
+                Err(need) => return self.wait(Pending { since: Some(since), ..pending }, need),
+            }
+        }
+    }
+
+    /// Folds a decision. Yields its reply and the round it depends on, unless the command must be
+    /// judged again.
+    fn take_in(&mut self, decision: Decision, latest: Round) -> Option<(Reply, Round)> {
+        let has_changes = !decision.changes.is_empty();
+        let mut overlay = RoundOverlay {
+            set: &mut self.set,
+            open: &mut self.open,
+            open_bytes: &mut self.open_bytes,
+            round: self.open_round,
+        };
+        fold(&mut self.soft, &mut overlay, &decision);
+        self.outputs.extend(decision.notices.into_iter().map(Output::Notice));
+        let round = if has_changes { self.open_round } else { latest };
+        (decision.reply != Reply::Again).then_some((decision.reply, round))
+    }
+
+    fn answer(&mut self, pending: Pending<C>, reply: Reply, round: Round) {
+        self.forget_command(&pending);
+        let Some(caller) = pending.caller else { return };
+        let is_repeatable = pending.command.is_repeatable();
+        let at_once = self.limits.dispatch == Dispatch::Speculative
+            && matches!(pending.command, Command::Lease(_));
+        let held = Held { caller, reply, is_repeatable };
+        if at_once {
+            self.replies.hold_for_proof(held);
+        } else {
+            self.replies.hold(round, held);
+        }
+    }
+
+    fn wait(&mut self, mut pending: Pending<C>, need: Need) {
+        if pending.judged >= JUDGED_MAX {
+            return self.give_up(pending, Failure::Unreadable);
+        }
+        if let Command::Lease(lease) = &mut pending.command
+            && pending.judged >= LEASE_JUDGED_WHOLE
+        {
+            lease.tasks_max = lease.tasks_max.div_ceil(2);
+        }
+        let waiter = WaiterId(self.next_waiter);
+        self.next_waiter = self.next_waiter.saturating_add(1);
+        let mut items: Vec<NeedItem> = need.items.into_iter().map(|i| self.read_ahead(i)).collect();
+        items.sort();
+        items.dedup();
+        for item in &items {
+            if let Some(id) = self.loads.wait(item, waiter, self.accepted) {
+                self.outputs.push_back(Output::Load(id, item.clone()));
+            }
+        }
+        self.waiting.insert(waiter, Waiting { pending, loads_left: items.len() });
+    }
+
+    fn read_ahead(&self, item: NeedItem) -> NeedItem {
+        match item {
+            NeedItem::Row(key) => NeedItem::Row(key),
+            NeedItem::Range { start, end, limit } => {
+                NeedItem::Range { start, end, limit: limit.max(self.limits.read_ahead_rows) }
+            }
+        }
+    }
+
+    fn wake(&mut self, waiters: Vec<WaiterId>) {
+        for waiter in waiters {
+            let Some(waiting) = self.waiting.get_mut(&waiter) else { continue };
+            waiting.loads_left = waiting.loads_left.saturating_sub(1);
+            if waiting.loads_left == 0
+                && let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter)
+            {
+                self.woken.push_back(pending);
+            }
+        }
+    }
+
+    fn give_up(&mut self, pending: Pending<C>, failure: Failure) {
+        self.forget_command(&pending);
+        if pending.command == Command::Tick {
+            self.no_tick_before = self.now.after(TICK_PAUSE);
+        }
+        if let Some(caller) = pending.caller {
+            self.outputs.push_back(Output::Release(caller, Answer::Failed(failure)));
+        }
+    }
+
+    fn forget_command(&mut self, pending: &Pending<C>) {
+        match pending.command {
+            Command::Tick => self.is_ticking = false,
+            Command::Enqueue(_)
+            | Command::Lease(_)
+            | Command::LeaseJob(_)
+            | Command::Heartbeat(_)
+            | Command::Report(_)
+            | Command::Cancel(_)
+            | Command::Get(_)
+            | Command::Result(_) => {
+                self.commands = self.commands.saturating_sub(1);
+                self.command_bytes = self.command_bytes.saturating_sub(pending.bytes);
+            }
+        }
+    }
+
+    /// Hands the round over, when the last one was accepted.
+    fn hand_over(&mut self) {
+        if self.writing.is_some() || self.open.is_empty() {
+            return;
+        }
+        let round = self.open_round;
+        let batch = std::mem::take(&mut self.open).into_iter().collect();
+        let bytes = u64::try_from(self.open_bytes).unwrap_or(u64::MAX);
+        self.open_bytes = 0;
+        self.open_round = round.next();
+        self.written = round;
+        self.writing = Some((round, bytes));
+        self.outputs.push_back(Output::Write(round, batch));
+    }
+
+    fn prove_and_release(&mut self) {
+        if !self.replies.awaits_proof() {
+            return;
+        }
+        if self.now.since(self.proven_at) <= self.limits.proof_window {
+            for held in self.replies.release_proven() {
+                self.outputs.push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
+            }
+        } else if !self.is_proving {
+            self.is_proving = true;
+            self.outputs.push_back(Output::Prove);
+        }
+    }
+
+    fn forgettable(&self) -> Forgettable {
+        let durable = self.replies.durable();
+        let round = self.loads.oldest_sight().map_or(durable, |sight| durable.min(sight));
+        let waiting = self.waiting.values().map(|waiting| &waiting.pending);
+        let since = waiting.chain(&self.woken).filter_map(|pending| pending.since).min();
+        let unused_since = since.unwrap_or_else(|| {
+            Generation(self.set.generation().0.saturating_add(1))
+        });
+        Forgettable { round, unused_since }
+    }
+}
+
+/// Where a round's decisions go: the cache for the next command, the batch for storage.
+struct RoundOverlay<'a> {
+    set: &'a mut WorkingSet,
+    open: &'a mut BTreeMap<Key, Option<Bytes>>,
+    open_bytes: &'a mut usize,
+    round: Round,
+}
+
+impl Overlay for RoundOverlay<'_> {
+    fn put(&mut self, key: &Key, value: Option<&Bytes>) {
+        // Large data is never decided upon: it goes to storage and does not stay here.
+        if TableId::of(key) != Some(TableId::Payload) {
+            self.set.put(key, value, self.round);
+        }
+        let size = |value: Option<&Bytes>| key.len().saturating_add(value.map_or(0, Bytes::len));
+        *self.open_bytes = self.open_bytes.saturating_add(size(value));
+        if let Some(before) = self.open.insert(key.clone(), value.cloned()) {
+            *self.open_bytes = self.open_bytes.saturating_sub(size(before.as_ref()));
+        }
+    }
+}
+
+/// What a queued command costs in memory, in bytes, about.
+fn cost(command: &Command) -> usize {
+    const OVERHEAD: usize = 512;
+    let data = match command {
+        Command::Enqueue(enqueue) => {
+            let pairs = enqueue.metadata.iter();
+            let pairs = pairs.map(|(key, value)| key.len().saturating_add(value.len()));
+            pairs.fold(enqueue.payload.len(), usize::saturating_add)
+        }
+        Command::Report(Report { outcome, .. }) => match outcome {
+            Outcome::Success { data } => data.len(),
+            Outcome::Failure { data, code, .. } => data.len().saturating_add(code.len()),
+            Outcome::Cancelled | Outcome::Release => 0,
+        },
+        Command::Lease(_)
+        | Command::LeaseJob(_)
+        | Command::Heartbeat(_)
+        | Command::Cancel(_)
+        | Command::Get(_)
+        | Command::Result(_)
+        | Command::Tick => 0,
+    };
+    data.saturating_add(OVERHEAD)
+}

@@ -1,0 +1,325 @@
+//! A bounded cache of rows by key interval.
+//!
+//! What is known is kept in *slots*, in key order. A slot says what is known of its own key, and
+//! whether the gap up to the next slot is known to be empty. So absence is knowledge too: a range
+//! that was loaded once is answered from memory, rows, holes and all. For every sequence of commands
+//! the working set answers as the full map would, or says what it needs.
+//!
+//! Three things must not be forgotten: rows written and not yet durable (replies that look at them
+//! depend on them), rows that a load under way was issued too early to see, and rows that a waiting
+//! command has looked at (or it might wait for ever). Everything else goes when it is cold.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use silo_core::shard::view::{Need, View};
+use silo_core::table::key::{Key, KeyRange, successor};
+
+/// The number of a write batch; 0 is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Round(pub u64);
+
+impl Round {
+    /// The round after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// How often something was judged: the cache's sense of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+/// What a slot costs besides its key and its row, in bytes, about.
+const SLOT_BYTES: usize = 160;
+/// Slots looked at by one call of [`WorkingSet::shrink`].
+const SHRINK_STEPS_MAX: usize = 1024;
+
+/// The cache.
+pub struct WorkingSet {
+    slots: BTreeMap<Key, Slot>,
+    bytes: usize,
+    bytes_max: usize,
+    generation: Generation,
+    hand: Key,
+    lap: Generation,
+    lap_before: Generation,
+}
+
+#[derive(Debug)]
+struct Slot {
+    value: Value,
+    /// Nothing stands between this key and the next slot's.
+    gap_known: bool,
+    /// The last round that wrote this key.
+    round: Round,
+    /// When it was last looked at.
+    used: Cell<Generation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    /// Only marks the end of a known gap.
+    Unknown,
+    Absent,
+    Present(Bytes),
+}
+
+/// What may be forgotten.
+#[derive(Clone, Copy, Debug)]
+pub struct Forgettable {
+    /// Rows last written in this round or before.
+    pub round: Round,
+    /// Rows last looked at before this.
+    pub unused_since: Generation,
+}
+
+impl WorkingSet {
+    /// An empty cache that shrinks to `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            bytes: 0,
+            bytes_max,
+            generation: Generation(1),
+            hand: Key::new(),
+            lap: Generation(1),
+            lap_before: Generation(0),
+        }
+    }
+
+    /// Bytes held, about.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The present generation.
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Begins a judgement: reads through the answer are remembered as of now, and it knows the last
+    /// round that wrote what was read.
+    pub fn judge(&mut self) -> Judging<'_> {
+        self.generation = Generation(self.generation.0.saturating_add(1));
+        Judging { set: self, latest: Cell::new(Round(0)) }
+    }
+
+    /// Puts a row, or its absence, written in `round`.
+    pub fn put(&mut self, key: &Key, value: Option<&Bytes>, round: Round) {
+        let value = value.map_or(Value::Absent, |value| Value::Present(value.clone()));
+        let size = cost(key, &value);
+        let gap_known = self.gap_known_at(key);
+        let used = Cell::new(self.generation);
+        match self.slots.get_mut(key) {
+            Some(slot) => {
+                self.bytes = self.bytes.saturating_sub(cost(key, &slot.value));
+                *slot = Slot { value, round, used, gap_known: slot.gap_known };
+            }
+            None => {
+                self.slots.insert(key.clone(), Slot { value, gap_known, round, used });
+            }
+        }
+        self.bytes = self.bytes.saturating_add(size);
+    }
+
+    /// Takes in a row that was loaded. What is known already is newer.
+    pub fn learn_row(&mut self, key: &Key, value: Option<Bytes>) {
+        let known = match self.slots.get(key) {
+            Some(slot) => slot.value != Value::Unknown,
+            None => self.gap_known_at(key),
+        };
+        if !known {
+            self.put(key, value.as_ref(), Round(0));
+        }
+    }
+
+    /// Takes in every row of `range`. What is known already is newer.
+    pub fn learn_range(&mut self, range: &KeyRange, rows: Vec<(Key, Bytes)>) {
+        if range.start >= range.end {
+            return;
+        }
+        // The end first, while what is known there still stands.
+        if !self.slots.contains_key(&range.end) {
+            let known = self.gap_known_at(&range.end);
+            let value = if known { Value::Absent } else { Value::Unknown };
+            self.insert_mark(&range.end, value, known);
+        }
+        for (key, value) in rows {
+            self.learn_row(&key, Some(value));
+        }
+        if !self.slots.contains_key(&range.start) {
+            self.insert_mark(&range.start, Value::Absent, true);
+        }
+        for (_, slot) in self.slots.range_mut::<Key, _>(range.clone()) {
+            slot.gap_known = true;
+            if slot.value == Value::Unknown {
+                slot.value = Value::Absent;
+            }
+        }
+    }
+
+    /// Forgets what is cold until the cache is small enough, looking at a bounded number of slots.
+    /// A clock (Corbató, 1968): what was looked at since the hand last came by is spared.
+    pub fn shrink(&mut self, what: Forgettable) {
+        for _ in 0..SHRINK_STEPS_MAX {
+            if self.bytes <= self.bytes_max {
+                return;
+            }
+            let from = (Bound::Excluded(self.hand.clone()), Bound::Unbounded);
+            let Some((key, slot)) = self.slots.range::<Key, _>(from).next() else {
+                self.hand = Key::new();
+                self.lap_before = self.lap;
+                self.lap = self.generation;
+                if self.slots.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            let key = key.clone();
+            let used = slot.used.get();
+            let is_cold = used < what.unused_since && used < self.lap_before.max(Generation(1));
+            if slot.round <= what.round && (is_cold || self.says_nothing(&key, slot)) {
+                self.forget(&key);
+            }
+            self.hand = key;
+        }
+    }
+
+    /// Forgets everything that may be forgotten, cold or not. For tests and the simulator.
+    pub fn forget_all(&mut self, what: Forgettable) {
+        let keys: Vec<Key> = self.slots.keys().cloned().collect();
+        for key in keys {
+            self.forget_one(&key, what);
+        }
+    }
+
+    /// Forgets one row, if it may be forgotten. For tests and the simulator.
+    pub fn forget_one(&mut self, key: &Key, what: Forgettable) {
+        let may = |slot: &Slot| slot.round <= what.round && slot.used.get() < what.unused_since;
+        if self.slots.get(key).is_some_and(may) {
+            self.forget(key);
+        }
+    }
+
+    /// The keys of the slots, in order. For tests and the simulator.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.slots.keys()
+    }
+
+    fn forget(&mut self, key: &Key) {
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.bytes = self.bytes.saturating_sub(cost(key, &slot.value));
+        let knows_gaps = slot.value == Value::Absent && slot.gap_known;
+        if let Some((_, before)) = self.slots.range_mut::<[u8], _>(..key.as_ref()).next_back() {
+            // Where nothing stands between two known gaps, the two are one.
+            before.gap_known = before.gap_known && knows_gaps;
+        }
+    }
+
+    /// Whether forgetting the slot loses no knowledge: an absent key between two known gaps, or a
+    /// mark that ends no gap.
+    fn says_nothing(&self, key: &Key, slot: &Slot) -> bool {
+        let gap_before = self.gap_known_at(key);
+        match slot.value {
+            Value::Absent => slot.gap_known && gap_before,
+            Value::Unknown => !gap_before,
+            Value::Present(_) => false,
+        }
+    }
+
+    fn insert_mark(&mut self, key: &Key, value: Value, gap_known: bool) {
+        self.bytes = self.bytes.saturating_add(cost(key, &value));
+        let used = Cell::new(self.generation);
+        self.slots.insert(key.clone(), Slot { value, gap_known, round: Round(0), used });
+    }
+
+    /// Whether `key`, when it has no slot, is known to be absent: it lies in a known gap.
+    fn gap_known_at(&self, key: &Key) -> bool {
+        let before = self.slots.range::<[u8], _>(..key.as_ref()).next_back();
+        before.is_some_and(|(_, slot)| slot.gap_known)
+    }
+}
+
+/// Reads on behalf of one judgement.
+pub struct Judging<'a> {
+    set: &'a WorkingSet,
+    latest: Cell<Round>,
+}
+
+impl Judging<'_> {
+    /// The last round that wrote anything that was read.
+    pub const fn latest(&self) -> Round {
+        self.latest.get()
+    }
+
+    fn looked_at(&self, slot: &Slot) {
+        slot.used.set(self.set.generation);
+        self.latest.set(self.latest.get().max(slot.round));
+    }
+}
+
+impl View for Judging<'_> {
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, Need> {
+        let at_or_before =
+            self.set.slots.range::<[u8], _>(..=key.as_ref()).next_back();
+        match at_or_before {
+            Some((at, slot)) if at == key => {
+                self.looked_at(slot);
+                match &slot.value {
+                    Value::Unknown => Err(Need::row(key)),
+                    Value::Absent => Ok(None),
+                    Value::Present(bytes) => Ok(Some(bytes.clone())),
+                }
+            }
+            Some((_, slot)) if slot.gap_known => {
+                self.looked_at(slot);
+                Ok(None)
+            }
+            Some(_) | None => Err(Need::row(key)),
+        }
+    }
+
+    fn range(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>, Need> {
+        if range.start >= range.end || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut rows = Vec::new();
+        // Everything before `from` is known; the gap that `from` begins is, when `gap_known`.
+        let mut from = range.start.clone();
+        let before = self.set.slots.range::<[u8], _>(..range.start.as_ref()).next_back();
+        let mut gap_known = before.is_some_and(|(_, slot)| slot.gap_known);
+        if let Some((_, slot)) = before.filter(|_| gap_known) {
+            self.looked_at(slot);
+        }
+        let missing = |from: Key, found: usize| {
+            Need::range(&(from..range.end.clone()), limit.saturating_sub(found))
+        };
+        for (key, slot) in self.set.slots.range::<Key, _>(range.clone()) {
+            if (*key != from && !gap_known) || slot.value == Value::Unknown {
+                return Err(missing(from, rows.len()));
+            }
+            self.looked_at(slot);
+            if let Value::Present(bytes) = &slot.value {
+                rows.push((key.clone(), bytes.clone()));
+                if rows.len() == limit {
+                    return Ok(rows);
+                }
+            }
+            gap_known = slot.gap_known;
+            from = successor(key);
+        }
+        if gap_known || from >= range.end { Ok(rows) } else { Err(missing(from, rows.len())) }
+    }
+}
+
+fn cost(key: &Key, value: &Value) -> usize {
+    let row = match value {
+        Value::Present(bytes) => bytes.len(),
+        Value::Unknown | Value::Absent => 0,
+    };
+    key.len().saturating_add(row).saturating_add(SLOT_BYTES)
+}
