@@ -15,7 +15,14 @@ use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 
 use crate::storage::config::{BackendConfig, ShardLimits, StorageConfig, TimeLimits};
 use crate::storage::error::{StorageError, within};
-use crate::storage::settings::{StoreAbilities, slatedb_settings};
+use crate::storage::settings::slatedb_settings;
+
+/// What an object store can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreAbilities {
+    /// Whether it can replace an object on condition that it has not changed. Local files cannot.
+    pub conditional_replace: bool,
+}
 
 /// The object store of a node, with the block cache and the settings that all its shards share.
 ///
@@ -53,14 +60,20 @@ impl Storage {
                 },
             ),
         };
-        Self::with_store(store, abilities, config)
+        Self::with_object_store(store, abilities, config)
     }
 
-    fn with_store(
+    /// Uses a store that was made elsewhere, such as one that fails on purpose. The configured
+    /// backend is not looked at.
+    ///
+    /// # Errors
+    /// [`StorageError::Invalid`] if the configuration contradicts itself.
+    pub fn with_object_store(
         store: Arc<dyn ObjectStore>,
         abilities: StoreAbilities,
         config: &StorageConfig,
     ) -> Result<Self, StorageError> {
+        check_memory_bounds(&config.shard)?;
         let storage = Self {
             store,
             abilities,
@@ -143,6 +156,21 @@ impl fmt::Debug for Storage {
 
 const OPEN: &str = "open storage";
 const DELETE: &str = "delete shard data";
+
+/// Without this, writes could wait for a flush that nobody asks for: neither the log nor the table
+/// in memory would have reached the size at which SlateDB writes it out by itself.
+fn check_memory_bounds(limits: &ShardLimits) -> Result<(), StorageError> {
+    if limits.unflushed_bytes_max < limits.l0_bytes.saturating_mul(3) {
+        return Err(StorageError::invalid(
+            OPEN,
+            format!(
+                "unflushed_bytes_max is {}, and must be at least three times l0_bytes, which is {}",
+                limits.unflushed_bytes_max, limits.l0_bytes
+            ),
+        ));
+    }
+    Ok(())
+}
 
 async fn open_directory(path: &FsPath, fsync: bool) -> Result<LocalFileSystem, StorageError> {
     let directory = PathBuf::from(path);

@@ -37,7 +37,10 @@ fn check_key(operation: &'static str, key: &Bytes) -> Result<(), StorageError> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(StorageError::invalid(
             operation,
-            format!("a key of {} bytes; allowed are 1 to {KEY_BYTES_MAX}", key.len()),
+            format!(
+                "a key of {} bytes; allowed are 1 to {KEY_BYTES_MAX}",
+                key.len()
+            ),
         ));
     }
     Ok(())

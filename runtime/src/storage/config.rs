@@ -56,7 +56,8 @@ pub enum BackendConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShardLimits {
-    /// Bytes written but not yet in L0 files before writes have to wait. Must exceed `l0_bytes`.
+    /// Bytes written but not yet in L0 files before writes have to wait. At least three times
+    /// `l0_bytes`.
     pub unflushed_bytes_max: usize,
     /// Bytes gathered in memory before they are written out as L0 files; also the size at which
     /// a WAL object is written without being told to.

@@ -102,7 +102,9 @@ impl StorageError {
             ErrorKind::Closed(CloseReason::Fenced) => Self::Fenced { operation },
             ErrorKind::Closed(CloseReason::Clean) => Self::Closed { operation },
             // A background task of the database died; the data is whole, so opening again helps.
-            ErrorKind::Closed(_) | ErrorKind::Unavailable => Self::Unavailable { operation, detail },
+            ErrorKind::Closed(_) | ErrorKind::Unavailable => {
+                Self::Unavailable { operation, detail }
+            }
             ErrorKind::Transaction | ErrorKind::Invalid | ErrorKind::Data | ErrorKind::Internal => {
                 Self::Invalid { operation, detail }
             }

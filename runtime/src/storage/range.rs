@@ -118,7 +118,9 @@ impl HashRange {
     /// The upper bound as the wire writes it: "" when the range has none.
     #[must_use]
     pub fn end_string(&self) -> String {
-        self.end.map(|end| format!("{end:016x}")).unwrap_or_default()
+        self.end
+            .map(|end| format!("{end:016x}"))
+            .unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ use slatedb::config::{
 };
 use slatedb::{PrefixExtractor, PrefixTarget};
 
+use crate::storage::backend::StoreAbilities;
 use crate::storage::config::{ShardLimits, TimeLimits};
 
 /// The first byte of a key names its table, and each table is a segment: it has L0 files and sorted
@@ -26,13 +27,6 @@ impl PrefixExtractor for FirstByte {
         };
         if bytes.is_empty() { None } else { Some(1) }
     }
-}
-
-/// What the object store can do.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StoreAbilities {
-    /// Whether it can replace an object on condition that it has not changed. Local files cannot.
-    pub(crate) conditional_replace: bool,
 }
 
 pub(crate) fn slatedb_settings(

@@ -235,7 +235,10 @@ impl ShardStore {
         flush_type: FlushType,
     ) -> Result<(), StorageError> {
         within(self.storage.time_limits().flush(), operation, async {
-            let flushed = self.db.flush_with_options(FlushOptions { flush_type }).await;
+            let flushed = self
+                .db
+                .flush_with_options(FlushOptions { flush_type })
+                .await;
             flushed.map_err(|error| self.explain(operation, &error))
         })
         .await
@@ -244,8 +247,7 @@ impl ShardStore {
     /// When the database has ended, every call in flight fails with whatever it met (often a
     /// dropped channel); what ended the database is what the caller has to go by.
     fn explain(&self, operation: &'static str, error: &slatedb::Error) -> StorageError {
-        end_of(&self.db, operation)
-            .unwrap_or_else(|| StorageError::from_slatedb(operation, error))
+        end_of(&self.db, operation).unwrap_or_else(|| StorageError::from_slatedb(operation, error))
     }
 }
 

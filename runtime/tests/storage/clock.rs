@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::catalog::ShardEntry;
+use silo_runtime::storage::clock::{SystemWallClock, WallClock};
+use silo_runtime::storage::shard::ShardStore;
+
+use crate::support::{memory, only_shard, put, value};
+
+/// The clock of a machine that is ahead of (or, negative, behind) the others.
+#[derive(Debug)]
+struct Ahead {
+    by_ms: i64,
+    wall: SystemWallClock,
+}
+
+impl WallClock for Ahead {
+    fn now_ms(&self) -> i64 {
+        self.wall.now_ms() + self.by_ms
+    }
+}
+
+async fn open_ahead(storage: &Storage, shard: &ShardEntry, by_ms: i64) -> ShardStore {
+    let wall = SystemWallClock::default();
+    let clock = Arc::new(Ahead { by_ms, wall });
+    ShardStore::open(storage, shard, clock).await.unwrap()
+}
+
+/// SlateDB would let the first write wait for 10 s and then end the shard.
+async fn writes_at_once(store: &ShardStore, value: &'static str) {
+    let writing = async {
+        store.write(put("a", value)).await.unwrap();
+        store.flush_tables().await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(5), writing)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_successor_whose_clock_is_behind_the_log_writes_at_once() {
+    let storage = memory().await;
+    let shard = only_shard(&storage).await;
+    let first = open_ahead(&storage, &shard, 30_000).await;
+    assert_eq!(first.clock_skew_ms(), 0);
+    first.write(put("a", "1")).await.unwrap();
+    first.flush().await.unwrap();
+
+    let second = open_ahead(&storage, &shard, 0).await;
+    assert!((25_000..=30_000).contains(&second.clock_skew_ms()));
+    writes_at_once(&second, "2").await;
+    assert_eq!(value(&second, "a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_successor_whose_clock_is_behind_the_tables_writes_at_once() {
+    let storage = memory().await;
+    let shard = only_shard(&storage).await;
+    let first = open_ahead(&storage, &shard, 30_000).await;
+    first.write(put("a", "1")).await.unwrap();
+    first.close().await.unwrap();
+
+    let second = open_ahead(&storage, &shard, 0).await;
+    assert!((25_000..=30_000).contains(&second.clock_skew_ms()));
+    writes_at_once(&second, "2").await;
+}
+
+#[tokio::test]
+async fn a_successor_whose_clock_is_ahead_has_no_skew() {
+    let storage = memory().await;
+    let shard = only_shard(&storage).await;
+    let first = open_ahead(&storage, &shard, 0).await;
+    first.write(put("a", "1")).await.unwrap();
+    first.close().await.unwrap();
+    let second = open_ahead(&storage, &shard, 30_000).await;
+    assert_eq!(second.clock_skew_ms(), 0);
+    writes_at_once(&second, "2").await;
+}
