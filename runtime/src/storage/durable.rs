@@ -82,7 +82,7 @@ pub(crate) fn end_of(db: &Db, operation: &'static str) -> Option<StorageError> {
     Some(match reason {
         CloseReason::Fenced => StorageError::Fenced { operation },
         CloseReason::Clean => StorageError::Closed { operation },
-        _ => StorageError::unavailable(operation, "a background task died"),
+        CloseReason::Panic | _ => StorageError::unavailable(operation, "a background task died"),
     })
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn impatient(backend: BackendConfig) -> StorageConfig {
 pub(crate) fn oblivious(backend: BackendConfig) -> StorageConfig {
     let mut config = impatient(backend);
     config.shard.manifest_poll_ms = 3_600_000;
+    config.shard.compaction_poll_ms = 3_600_000;
     config
 }
 
