@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -14,19 +15,27 @@ use crate::support::{memory, only_shard, put, value};
 /// The clock of a machine that is ahead of (or, negative, behind) the others.
 #[derive(Debug)]
 struct Ahead {
-    by_ms: i64,
+    by_ms: AtomicI64,
     wall: SystemWallClock,
+}
+
+impl Ahead {
+    fn by(by_ms: i64) -> Arc<Self> {
+        Arc::new(Self {
+            by_ms: AtomicI64::new(by_ms),
+            wall: SystemWallClock::default(),
+        })
+    }
 }
 
 impl WallClock for Ahead {
     fn now_ms(&self) -> i64 {
-        self.wall.now_ms() + self.by_ms
+        self.wall.now_ms() + self.by_ms.load(Ordering::SeqCst)
     }
 }
 
 async fn open_ahead(storage: &Storage, shard: &ShardEntry, by_ms: i64) -> ShardStore {
-    let wall = SystemWallClock::default();
-    let clock = Arc::new(Ahead { by_ms, wall });
+    let clock = Ahead::by(by_ms);
     ShardStore::open(storage, shard, clock).await.unwrap()
 }
 
@@ -76,6 +85,22 @@ async fn a_successor_whose_clock_is_behind_the_tables_writes_at_once() {
     first.close().await.unwrap();
     // As garbage collection does later: then only the tables tell the time.
     delete_log(&storage, &shard).await;
+
+    let second = open_ahead(&storage, &shard, 0).await;
+    assert!((25_000..=30_000).contains(&second.clock_skew_ms()));
+    writes_at_once(&second, "2").await;
+}
+
+#[tokio::test]
+async fn files_made_long_after_their_rows_count_as_well() {
+    let storage = memory().await;
+    let shard = only_shard(&storage).await;
+    let clock = Ahead::by(0);
+    let wall: Arc<dyn WallClock> = Arc::<Ahead>::clone(&clock);
+    let first = ShardStore::open(&storage, &shard, wall).await.unwrap();
+    first.write(put("a", "1")).await.unwrap();
+    clock.by_ms.store(30_000, Ordering::SeqCst);
+    first.close().await.unwrap();
 
     let second = open_ahead(&storage, &shard, 0).await;
     assert!((25_000..=30_000).contains(&second.clock_skew_ms()));
