@@ -32,11 +32,9 @@ pub(crate) async fn open_database(
         built => built,
     }
     .map_err(|error| StorageError::from_slatedb(OPEN, &error))?;
-    if existed {
-        // The log first: what leaves it for the tables in between is then found there.
-        raise_to_log(storage, path, &db, &clock).await?;
-        raise_to_stored(&storage.admin(path), &clock).await?;
-    }
+    // The log first: what leaves it for the tables in between is then found there.
+    raise_to_log(storage, path, &db, &clock).await?;
+    raise_to_stored(&storage.admin(path), &clock).await?;
     Ok(Opened { db, clock })
 }
 
