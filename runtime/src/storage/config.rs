@@ -1,0 +1,178 @@
+//! What an operator can set about storage.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Where data lives, and the bounds on memory and time that go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// The object store.
+    pub backend: BackendConfig,
+    /// Size of the one block cache that all shards share, in bytes.
+    #[serde(default = "default_cache_bytes")]
+    pub cache_bytes: u64,
+    /// Bounds that hold for each shard.
+    #[serde(default)]
+    pub shard: ShardLimits,
+    /// Time limits of single operations.
+    #[serde(default)]
+    pub time_limits: TimeLimits,
+}
+
+impl StorageConfig {
+    /// This backend with default bounds.
+    #[must_use]
+    pub fn new(backend: BackendConfig) -> Self {
+        Self {
+            backend,
+            cache_bytes: default_cache_bytes(),
+            shard: ShardLimits::default(),
+            time_limits: TimeLimits::default(),
+        }
+    }
+}
+
+/// The kinds of object store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum BackendConfig {
+    /// Files below a local directory, for one process at a time.
+    Fs {
+        /// The directory; it is created if it does not exist.
+        path: PathBuf,
+        /// Whether a write counts as durable only when the disk has confirmed it. Without it a
+        /// power cut may lose acknowledged jobs; a crash of the process may not.
+        #[serde(default = "default_fsync")]
+        fsync: bool,
+    },
+    /// Memory of this process: everything is gone when it ends.
+    Memory,
+}
+
+/// Bounds on what one shard may use. The defaults suit dozens of shards on a laptop.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShardLimits {
+    /// Bytes written but not yet in L0 files before writes have to wait. At least three times
+    /// `l0_bytes`.
+    pub unflushed_bytes_max: usize,
+    /// Bytes gathered in memory before they are written out as L0 files; also the size at which
+    /// a WAL object is written without being told to.
+    pub l0_bytes: usize,
+    /// L0 files per table before writing out waits for compaction. Also bounds, per key, how many
+    /// files a read may have to look at (a quarter of this).
+    pub l0_files_max: usize,
+    /// Size of one compacted file in bytes.
+    pub compacted_file_bytes: usize,
+    /// Compactions of one shard at once; at least the number of tables, so that a long compaction
+    /// of one never holds up another.
+    pub compactions_max: usize,
+    /// How often an object-store request is repeated after a transient error, waiting 100 ms
+    /// growing to 1 s in between.
+    pub object_store_retries_max: u32,
+    /// How often an idle shard looks whether another process has taken it over, in milliseconds.
+    /// Costs two to three requests each time.
+    pub manifest_poll_ms: u64,
+    /// How often compaction looks for work, in milliseconds. Costs two requests each time.
+    pub compaction_poll_ms: u64,
+}
+
+impl Default for ShardLimits {
+    fn default() -> Self {
+        Self {
+            unflushed_bytes_max: 64 << 20,
+            l0_bytes: 16 << 20,
+            l0_files_max: 128,
+            compacted_file_bytes: 64 << 20,
+            compactions_max: 16,
+            object_store_retries_max: 8,
+            manifest_poll_ms: 3_000,
+            compaction_poll_ms: 5_000,
+        }
+    }
+}
+
+impl ShardLimits {
+    pub(crate) fn manifest_poll(&self) -> Duration {
+        Duration::from_millis(self.manifest_poll_ms)
+    }
+
+    pub(crate) fn compaction_poll(&self) -> Duration {
+        Duration::from_millis(self.compaction_poll_ms)
+    }
+}
+
+/// How long single operations may take before they fail as unavailable, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeLimits {
+    /// Opening a shard, replay of its write-ahead log included.
+    pub open_ms: u64,
+    /// One read of a key or a range.
+    pub read_ms: u64,
+    /// Acceptance of one batch, back-pressure included.
+    pub write_ms: u64,
+    /// Making accepted writes durable, or writing memory out to L0 files.
+    pub flush_ms: u64,
+    /// One proof of ownership, and one read or write of the shard catalog.
+    pub request_ms: u64,
+    /// Closing a shard, the last flush included.
+    pub close_ms: u64,
+    /// Deleting the data of one shard.
+    pub delete_ms: u64,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            open_ms: 120_000,
+            read_ms: 30_000,
+            write_ms: 60_000,
+            flush_ms: 60_000,
+            request_ms: 10_000,
+            close_ms: 30_000,
+            delete_ms: 120_000,
+        }
+    }
+}
+
+impl TimeLimits {
+    pub(crate) fn open(&self) -> Duration {
+        Duration::from_millis(self.open_ms)
+    }
+
+    pub(crate) fn read(&self) -> Duration {
+        Duration::from_millis(self.read_ms)
+    }
+
+    pub(crate) fn write(&self) -> Duration {
+        Duration::from_millis(self.write_ms)
+    }
+
+    pub(crate) fn flush(&self) -> Duration {
+        Duration::from_millis(self.flush_ms)
+    }
+
+    pub(crate) fn request(&self) -> Duration {
+        Duration::from_millis(self.request_ms)
+    }
+
+    pub(crate) fn close(&self) -> Duration {
+        Duration::from_millis(self.close_ms)
+    }
+
+    pub(crate) fn delete(&self) -> Duration {
+        Duration::from_millis(self.delete_ms)
+    }
+}
+
+fn default_cache_bytes() -> u64 {
+    64 << 20
+}
+
+fn default_fsync() -> bool {
+    true
+}

@@ -1,0 +1,29 @@
+//! Durable bytes: where a node's shards live and how one shard's database is used.
+//!
+//! This module knows keys, values and sequence numbers; it knows nothing of jobs. Top down:
+//!
+//! * [`config`]: what an operator can set, in bytes and milliseconds, with defaults.
+//! * [`backend`]: [`backend::Storage`], the opened object store with the block cache that all
+//!   shards share. Every kind of store is constructed there and nowhere else.
+//! * [`catalog`]: [`catalog::ShardCatalog`], the fixed set of shards of a node without
+//!   coordination, kept with the data.
+//! * [`shard`]: [`shard::ShardStore`], one open SlateDB database; [`batch`] is what is written to
+//!   it, [`read`] what is read from it, [`durable`] tells how far it is durable and when it ended.
+//! * [`range`]: [`range::HashRange`], the part of the tenant-hash space that a shard owns.
+//! * [`clock`]: the wall clock that is injected, and its adaption to what SlateDB insists on.
+//! * [`error`]: what went wrong, by what the caller should do about it.
+//! * `open`: opening a database on a clock that it accepts; `settings`: how SlateDB is set up.
+
+pub mod backend;
+pub mod batch;
+pub mod catalog;
+mod catalog_format;
+pub mod clock;
+pub mod config;
+pub mod durable;
+pub mod error;
+mod open;
+pub mod range;
+pub mod read;
+mod settings;
+pub mod shard;

@@ -1,0 +1,17 @@
+//! Storage on real files and in memory: what survives, what is seen, and what is told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that meets the unexpected should stop there, in helpers too"
+)]
+
+mod catalog;
+mod clock;
+mod config;
+mod fencing;
+mod range;
+mod shard;
+mod support;
