@@ -1,1 +1,3 @@
 //! Silo.
+
+pub mod proto;
