@@ -1,3 +1,4 @@
 //! Silo.
 
+pub mod client;
 pub mod proto;
