@@ -1,3 +1,20 @@
-//! Silo.
+//! Drivers of Silo's pure machines, and the ways to reach them.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`executor`] | one owner per shard: the stage without I/O, and the task that drives it |
+//! | [`storage`] | shard databases on SlateDB, and the catalog of a node's shards |
+//! | [`node`] | the shards of one process: opened, routed to, closed |
+//! | [`service`] | the gRPC service: requests parsed, replies and refusals written |
+//! | [`clock`] | the time that commands are stamped with |
+//! | [`client`], [`worker`] | the Rust client, and a worker on top of it |
+//! | [`proto`] | what is generated from `proto/silo.proto` |
 
+pub mod client;
+pub mod clock;
+pub mod executor;
+pub mod node;
+pub mod proto;
+pub mod service;
 pub mod storage;
+pub mod worker;

@@ -1,0 +1,112 @@
+//! Why a call failed, one variant per what to do about it.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// Why a call failed.
+#[derive(Clone, Debug, Error)]
+pub enum Error {
+    /// The client cannot be used as it was set up.
+    #[error("the client's options are wrong: {0}")]
+    Options(String),
+    /// There is no such job or lease.
+    #[error("{0}")]
+    NotFound(Refusal),
+    /// There is a job with this id already.
+    #[error("{0}")]
+    AlreadyExists(Refusal),
+    /// The server will not do this; the same call again would be refused again.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Nothing was done, and the cluster could not be reached or was not ready for as long as the
+    /// call might take. Try later.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// The call may or may not have been done. Look, or repeat it if it may be done twice.
+    #[error("the outcome is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// No answer came in time. The call may or may not have been done.
+    #[error("the deadline passed before an answer came")]
+    Deadline,
+}
+
+/// A definite no of the server.
+#[derive(Clone, Debug, Error)]
+#[error("{message} ({code:?}{})", .reason.as_ref().map(|r| format!(", {r}")).unwrap_or_default())]
+pub struct Refusal {
+    /// The gRPC code.
+    pub code: Code,
+    /// A stable name of the reason, from `google.rpc.ErrorInfo`.
+    pub reason: Option<String>,
+    /// A sentence for people.
+    pub message: String,
+    /// Ids and bounds that belong to the reason.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Error {
+    /// Whether the server says that the task's lease is over or another worker's, so that whoever
+    /// runs the task must stop and need not report.
+    pub fn is_lease_lost(&self) -> bool {
+        match self {
+            Self::NotFound(refusal) => refusal.message == "lease not found",
+            Self::Refused(refusal) => {
+                refusal.code == Code::FailedPrecondition
+                    && refusal.message == "lease owner mismatch"
+            }
+            Self::Options(_)
+            | Self::AlreadyExists(_)
+            | Self::Unavailable(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Deadline => false,
+        }
+    }
+
+    /// The server's definite no, if it is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::NotFound(refusal) | Self::AlreadyExists(refusal) | Self::Refused(refusal) => {
+                Some(refusal)
+            }
+            Self::Options(_) | Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Deadline => {
+                None
+            }
+        }
+    }
+
+    /// What an answer that is not worth a retry means.
+    pub(crate) fn of_status(status: &Status) -> Self {
+        let message = status.message().to_owned();
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "codes are gRPC's; all that need nothing special are refusals"
+        )]
+        match status.code() {
+            Code::NotFound => Self::NotFound(Refusal::of_status(status)),
+            Code::AlreadyExists => Self::AlreadyExists(Refusal::of_status(status)),
+            Code::Unavailable => Self::Unavailable(message),
+            Code::Aborted => Self::OutcomeUnknown(message),
+            Code::DeadlineExceeded => Self::Deadline,
+            _ => Self::Refused(Refusal::of_status(status)),
+        }
+    }
+}
+
+impl Refusal {
+    fn of_status(status: &Status) -> Self {
+        let info = status.get_details_error_info();
+        let (reason, metadata) = match info {
+            Some(info) => (Some(info.reason), info.metadata.into_iter().collect()),
+            None => (None, BTreeMap::new()),
+        };
+        Self {
+            code: status.code(),
+            reason,
+            message: status.message().to_owned(),
+            metadata,
+        }
+    }
+}
