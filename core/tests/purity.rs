@@ -111,8 +111,8 @@ fn what_is_pure_is_not_found() {
     assert_eq!(found("const HELP: &str = \"std::thread\";"), 0);
 }
 
-/// The crates linked into the core when it is built alone, on any target: a build of the whole
-/// workspace would add the features that other crates turn on.
+/// The crates linked into the core when it is built alone: a build of the whole workspace would
+/// add the features that other crates turn on.
 fn dependencies() -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -122,7 +122,7 @@ fn dependencies() -> Vec<String> {
             "--edges",
             "normal,no-proc-macro",
         ])
-        .args(["--prefix", "none", "--format", "{p}", "--target", "all"])
+        .args(["--prefix", "none", "--format", "{p}"])
         .args(["--offline", "--locked", "--quiet"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
