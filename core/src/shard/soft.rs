@@ -24,6 +24,7 @@ pub struct Soft {
     leases: BTreeMap<JobKey, SoftLease>,
     expiries: BTreeSet<(Timestamp, JobKey)>,
     recovery: Recovery,
+    groups_version: u64,
 }
 
 /// Which rows are still to be read after soft state was lost.
@@ -131,6 +132,7 @@ impl Soft {
             leases: BTreeMap::new(),
             expiries: BTreeSet::new(),
             recovery: Recovery::Tenants(whole(TableId::Tenant).start),
+            groups_version: 0,
         }
     }
 
@@ -148,9 +150,14 @@ impl Soft {
         }
     }
 
-    /// Whether a task group is known to have ready work.
-    pub fn has_ready(&self, group: &TaskGroup) -> bool {
-        self.rings.get(group).is_some_and(|ring| !ring.is_empty())
+    /// The task groups known to have ready work.
+    pub fn groups(&self) -> impl Iterator<Item = &TaskGroup> {
+        self.rings.keys()
+    }
+
+    /// Grows whenever [`Soft::groups`] may have changed.
+    pub const fn groups_version(&self) -> u64 {
+        self.groups_version
     }
 
     /// Whether everything has been found again.
@@ -249,7 +256,10 @@ impl Soft {
                 }
             }
             SoftStep::LeaseEnded(key) => self.forget_lease(key),
-            SoftStep::Recovered(recovery) => self.recovery = recovery.clone(),
+            SoftStep::Recovered(recovery) => {
+                self.recovery = recovery.clone();
+                self.groups_version = self.groups_version.saturating_add(1);
+            }
         }
     }
 
@@ -260,10 +270,14 @@ impl Soft {
                 ring.part(tenant);
                 if ring.is_empty() {
                     self.rings.remove(gone);
+                    self.groups_version = self.groups_version.saturating_add(1);
                 }
             }
         }
         for group in groups {
+            if !self.rings.contains_key(group) {
+                self.groups_version = self.groups_version.saturating_add(1);
+            }
             self.rings.entry(group.clone()).or_default().join(tenant);
         }
         if known.due != due {
