@@ -36,11 +36,21 @@ pub(crate) struct Flushing {
 
 impl Flushing {
     pub(crate) const fn new(policy: FlushPolicy) -> Self {
-        Self { policy, accepted: VecDeque::new(), began: None, last_began: Timestamp::MIN }
+        Self {
+            policy,
+            accepted: VecDeque::new(),
+            began: None,
+            last_began: Timestamp::MIN,
+        }
     }
 
     pub(crate) fn accepted(&mut self, round: Round, seq: u64, bytes: u64, at: Timestamp) {
-        self.accepted.push_back(Accepted { round, seq, bytes, at });
+        self.accepted.push_back(Accepted {
+            round,
+            seq,
+            bytes,
+            at,
+        });
     }
 
     /// Everything up to the sequence number `seq` is durable. Says which round that is, if it is a
@@ -71,7 +81,10 @@ impl Flushing {
     /// When the next flush is due, if nothing else happens.
     pub(crate) fn due_at(&self) -> Option<Timestamp> {
         let first = self.accepted.front().filter(|_| self.began.is_none())?;
-        let bytes = self.accepted.iter().fold(0, |sum: u64, a| sum.saturating_add(a.bytes));
+        let bytes = self
+            .accepted
+            .iter()
+            .fold(0, |sum: u64, a| sum.saturating_add(a.bytes));
         if bytes >= self.policy.bytes {
             return Some(Timestamp::MIN);
         }
@@ -86,6 +99,8 @@ impl Flushing {
 
     /// Bytes accepted and not durable.
     pub(crate) fn bytes(&self) -> u64 {
-        self.accepted.iter().fold(0, |sum: u64, accepted| sum.saturating_add(accepted.bytes))
+        self.accepted
+            .iter()
+            .fold(0, |sum: u64, accepted| sum.saturating_add(accepted.bytes))
     }
 }

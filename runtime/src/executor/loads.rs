@@ -37,7 +37,12 @@ pub(crate) struct Ended {
 impl Loads {
     /// Waits for `item`; a new load is named when none is under way. It will see what was written
     /// up to the round `sees`.
-    pub(crate) fn wait(&mut self, item: &NeedItem, waiter: WaiterId, sees: Round) -> Option<LoadId> {
+    pub(crate) fn wait(
+        &mut self,
+        item: &NeedItem,
+        waiter: WaiterId,
+        sees: Round,
+    ) -> Option<LoadId> {
         if let Some(load) = self.by_item.get(item).and_then(|id| self.by_id.get_mut(id)) {
             load.waiters.push(waiter);
             return None;
@@ -45,7 +50,14 @@ impl Loads {
         let id = LoadId(self.next);
         self.next = self.next.saturating_add(1);
         self.by_item.insert(item.clone(), id);
-        self.by_id.insert(id, Load { item: item.clone(), waiters: vec![waiter], sees });
+        self.by_id.insert(
+            id,
+            Load {
+                item: item.clone(),
+                waiters: vec![waiter],
+                sees,
+            },
+        );
         Some(id)
     }
 

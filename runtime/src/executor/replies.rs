@@ -58,7 +58,11 @@ pub(crate) struct Replies<C> {
 
 impl<C> Replies<C> {
     pub(crate) const fn new() -> Self {
-        Self { durable: Round(0), by_round: BTreeMap::new(), unproven: VecDeque::new() }
+        Self {
+            durable: Round(0),
+            by_round: BTreeMap::new(),
+            unproven: VecDeque::new(),
+        }
     }
 
     /// Every write up to this round is durable.
@@ -90,7 +94,10 @@ impl<C> Replies<C> {
     pub(crate) fn release_durable(&mut self, round: Round) -> Vec<Held<C>> {
         self.durable = self.durable.max(round);
         let later = self.by_round.split_off(&self.durable.next());
-        std::mem::replace(&mut self.by_round, later).into_values().flatten().collect()
+        std::mem::replace(&mut self.by_round, later)
+            .into_values()
+            .flatten()
+            .collect()
     }
 
     /// This process is known to own the shard: what waited only for that may go.
@@ -104,13 +111,16 @@ impl<C> Replies<C> {
         let by_round = self.by_round.into_iter().flat_map(move |(round, held)| {
             held.into_iter().map(move |held| (round <= written, held))
         });
-        by_round.chain(self.unproven.into_iter().map(|held| (false, held))).map(
-            |(was_written, held)| {
+        by_round
+            .chain(self.unproven.into_iter().map(|held| (false, held)))
+            .map(|(was_written, held)| {
                 let is_unknown = was_written && !held.is_repeatable;
-                let failure =
-                    if is_unknown { Failure::OutcomeUnknown } else { Failure::Unavailable };
+                let failure = if is_unknown {
+                    Failure::OutcomeUnknown
+                } else {
+                    Failure::Unavailable
+                };
                 (held.caller, failure)
-            },
-        )
+            })
     }
 }

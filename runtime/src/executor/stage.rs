@@ -77,7 +77,10 @@ impl Default for StageLimits {
             cache_bytes_max: 64 << 20,
             read_ahead_rows: 64,
             proof_window: Millis::new(3_333),
-            flush: FlushPolicy { interval: Millis::ZERO, bytes: 4 << 20 },
+            flush: FlushPolicy {
+                interval: Millis::ZERO,
+                bytes: 4 << 20,
+            },
             dispatch: Dispatch::Durable,
         }
     }
@@ -217,7 +220,10 @@ impl<C> Stage<C> {
     /// Hands tasks back that their worker never got. Not bounded by the queue: the leases are.
     pub fn hand_back(&mut self, tasks: impl IntoIterator<Item = TaskId>, stamp: Stamp) {
         for task in tasks {
-            let command = Command::Report(Report { task, outcome: Outcome::Release });
+            let command = Command::Report(Report {
+                task,
+                outcome: Outcome::Release,
+            });
             let bytes = cost(&command);
             self.enqueue(None, command, stamp, bytes);
         }
@@ -225,7 +231,9 @@ impl<C> Stage<C> {
 
     /// Rows have come.
     pub fn loaded(&mut self, id: LoadId, loaded: Loaded) {
-        let Some(ended) = self.loads.end(id) else { return };
+        let Some(ended) = self.loads.end(id) else {
+            return;
+        };
         match (&ended.item, loaded) {
             (NeedItem::Row(key), Loaded::Row(value)) => self.set.learn_row(key, value),
             (NeedItem::Range { start, end, .. }, Loaded::Range { rows, is_complete }) => {
@@ -237,14 +245,17 @@ impl<C> Stage<C> {
                 self.set.learn_range(&range, rows);
             }
             // A driver that answers another question has loaded nothing; the command asks again.
-            (NeedItem::Row(_), Loaded::Range { .. }) | (NeedItem::Range { .. }, Loaded::Row(_)) => {}
+            (NeedItem::Row(_), Loaded::Range { .. }) | (NeedItem::Range { .. }, Loaded::Row(_)) => {
+            }
         }
         self.wake(ended.waiters);
     }
 
     /// Rows could not be read. What waits for them is answered; the shard goes on.
     pub fn load_failed(&mut self, id: LoadId) {
-        let Some(ended) = self.loads.end(id) else { return };
+        let Some(ended) = self.loads.end(id) else {
+            return;
+        };
         for waiter in ended.waiters {
             if let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter) {
                 self.give_up(pending, Failure::Unreadable);
@@ -262,10 +273,13 @@ impl<C> Stage<C> {
 
     /// Everything up to this sequence number is durable.
     pub fn durable(&mut self, seq: u64) {
-        let Some(round) = self.flushing.durable(seq) else { return };
+        let Some(round) = self.flushing.durable(seq) else {
+            return;
+        };
         self.proven_at = self.proven_at.max(self.flushing.last_began());
         for held in self.replies.release_durable(round) {
-            self.outputs.push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
+            self.outputs
+                .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
         }
     }
 
@@ -284,12 +298,17 @@ impl<C> Stage<C> {
     pub fn run(&mut self, stamp: Stamp) {
         self.now = self.now.max(stamp.now);
         for _ in 0..self.limits.round_commands_max {
-            let Some(pending) = self.next_command() else { break };
+            let Some(pending) = self.next_command() else {
+                break;
+            };
             self.judge(pending);
         }
         if self.next_tick().is_some_and(|at| at <= self.now) {
             self.is_ticking = true;
-            let stamp = Stamp { now: self.now, ..stamp };
+            let stamp = Stamp {
+                now: self.now,
+                ..stamp
+            };
             self.judge(Pending {
                 caller: None,
                 command: Command::Tick,
@@ -365,7 +384,14 @@ impl<C> Stage<C> {
     fn enqueue(&mut self, caller: Option<C>, command: Command, stamp: Stamp, bytes: usize) {
         self.commands = self.commands.saturating_add(1);
         self.command_bytes = self.command_bytes.saturating_add(bytes);
-        self.queue.push_back(Pending { caller, command, stamp, bytes, judged: 0, since: None });
+        self.queue.push_back(Pending {
+            caller,
+            command,
+            stamp,
+            bytes,
+            judged: 0,
+            since: None,
+        });
     }
 
     /// Woken commands first: they have waited, and their rows are kept for them.
@@ -374,7 +400,13 @@ impl<C> Stage<C> {
             return None;
         }
         let woken = self.woken.pop_front();
-        woken.or_else(|| if self.takes_new() { self.queue.pop_front() } else { None })
+        woken.or_else(|| {
+            if self.takes_new() {
+                self.queue.pop_front()
+            } else {
+                None
+            }
+        })
     }
 
     fn next_is_ready(&self) -> bool {
@@ -383,7 +415,11 @@ impl<C> Stage<C> {
     }
 
     fn next_tick(&self) -> Option<Timestamp> {
-        let wake = if self.is_ticking { None } else { self.soft.next_wake() };
+        let wake = if self.is_ticking {
+            None
+        } else {
+            self.soft.next_wake()
+        };
         wake.map(|at| at.max(self.no_tick_before))
     }
 
@@ -405,7 +441,15 @@ impl<C> Stage<C> {
                         return self.answer(pending, reply, round);
                     }
                 }
-                Err(need) => return self.wait(Pending { since: Some(since), ..pending }, need),
+                Err(need) => {
+                    return self.wait(
+                        Pending {
+                            since: Some(since),
+                            ..pending
+                        },
+                        need,
+                    );
+                }
             }
         }
     }
@@ -421,7 +465,8 @@ impl<C> Stage<C> {
             round: self.open_round,
         };
         fold(&mut self.soft, &mut overlay, &decision);
-        self.outputs.extend(decision.notices.into_iter().map(Output::Notice));
+        self.outputs
+            .extend(decision.notices.into_iter().map(Output::Notice));
         let round = if has_changes { self.open_round } else { latest };
         (decision.reply != Reply::Again).then_some((decision.reply, round))
     }
@@ -432,7 +477,11 @@ impl<C> Stage<C> {
         let is_repeatable = pending.command.is_repeatable();
         let at_once = self.limits.dispatch == Dispatch::Speculative
             && matches!(pending.command, Command::Lease(_));
-        let held = Held { caller, reply, is_repeatable };
+        let held = Held {
+            caller,
+            reply,
+            is_repeatable,
+        };
         if at_once {
             self.replies.hold_for_proof(held);
         } else {
@@ -459,21 +508,31 @@ impl<C> Stage<C> {
                 self.outputs.push_back(Output::Load(id, item.clone()));
             }
         }
-        self.waiting.insert(waiter, Waiting { pending, loads_left: items.len() });
+        self.waiting.insert(
+            waiter,
+            Waiting {
+                pending,
+                loads_left: items.len(),
+            },
+        );
     }
 
     fn read_ahead(&self, item: NeedItem) -> NeedItem {
         match item {
             NeedItem::Row(key) => NeedItem::Row(key),
-            NeedItem::Range { start, end, limit } => {
-                NeedItem::Range { start, end, limit: limit.max(self.limits.read_ahead_rows) }
-            }
+            NeedItem::Range { start, end, limit } => NeedItem::Range {
+                start,
+                end,
+                limit: limit.max(self.limits.read_ahead_rows),
+            },
         }
     }
 
     fn wake(&mut self, waiters: Vec<WaiterId>) {
         for waiter in waiters {
-            let Some(waiting) = self.waiting.get_mut(&waiter) else { continue };
+            let Some(waiting) = self.waiting.get_mut(&waiter) else {
+                continue;
+            };
             waiting.loads_left = waiting.loads_left.saturating_sub(1);
             if waiting.loads_left == 0
                 && let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter)
@@ -489,7 +548,8 @@ impl<C> Stage<C> {
             self.no_tick_before = self.now.after(TICK_PAUSE);
         }
         if let Some(caller) = pending.caller {
-            self.outputs.push_back(Output::Release(caller, Answer::Failed(failure)));
+            self.outputs
+                .push_back(Output::Release(caller, Answer::Failed(failure)));
         }
     }
 
@@ -531,7 +591,8 @@ impl<C> Stage<C> {
         }
         if self.now.since(self.proven_at) <= self.limits.proof_window {
             for held in self.replies.release_proven() {
-                self.outputs.push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
+                self.outputs
+                    .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
             }
         } else if !self.is_proving {
             self.is_proving = true;
@@ -541,13 +602,21 @@ impl<C> Stage<C> {
 
     fn forgettable(&self) -> Forgettable {
         let durable = self.replies.durable();
-        let round = self.loads.oldest_sight().map_or(durable, |sight| durable.min(sight));
+        let round = self
+            .loads
+            .oldest_sight()
+            .map_or(durable, |sight| durable.min(sight));
         let waiting = self.waiting.values().map(|waiting| &waiting.pending);
-        let since = waiting.chain(&self.woken).filter_map(|pending| pending.since).min();
-        let unused_since = since.unwrap_or_else(|| {
-            Generation(self.set.generation().0.saturating_add(1))
-        });
-        Forgettable { round, unused_since }
+        let since = waiting
+            .chain(&self.woken)
+            .filter_map(|pending| pending.since)
+            .min();
+        let unused_since =
+            since.unwrap_or_else(|| Generation(self.set.generation().0.saturating_add(1)));
+        Forgettable {
+            round,
+            unused_since,
+        }
     }
 }
 

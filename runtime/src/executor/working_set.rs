@@ -105,7 +105,10 @@ impl WorkingSet {
     /// round that wrote what was read.
     pub fn judge(&mut self) -> Judging<'_> {
         self.generation = Generation(self.generation.0.saturating_add(1));
-        Judging { set: self, latest: Cell::new(Round(0)) }
+        Judging {
+            set: self,
+            latest: Cell::new(Round(0)),
+        }
     }
 
     /// Puts a row, or its absence, written in `round`.
@@ -117,10 +120,23 @@ impl WorkingSet {
         match self.slots.get_mut(key) {
             Some(slot) => {
                 self.bytes = self.bytes.saturating_sub(cost(key, &slot.value));
-                *slot = Slot { value, round, used, gap_known: slot.gap_known };
+                *slot = Slot {
+                    value,
+                    round,
+                    used,
+                    gap_known: slot.gap_known,
+                };
             }
             None => {
-                self.slots.insert(key.clone(), Slot { value, gap_known, round, used });
+                self.slots.insert(
+                    key.clone(),
+                    Slot {
+                        value,
+                        gap_known,
+                        round,
+                        used,
+                    },
+                );
             }
         }
         self.bytes = self.bytes.saturating_add(size);
@@ -211,10 +227,12 @@ impl WorkingSet {
     }
 
     fn forget(&mut self, key: &Key) {
-        let Some(slot) = self.slots.remove(key) else { return };
+        let Some(slot) = self.slots.remove(key) else {
+            return;
+        };
         self.bytes = self.bytes.saturating_sub(cost(key, &slot.value));
         let knows_gaps = slot.value == Value::Absent && slot.gap_known;
-        if let Some((_, before)) = self.slots.range_mut::<[u8], _>(..key.as_ref()).next_back() {
+        if let Some((_, before)) = self.slots.range_mut::<Key, _>(..key).next_back() {
             // Where nothing stands between two known gaps, the two are one.
             before.gap_known = before.gap_known && knows_gaps;
         }
@@ -234,12 +252,20 @@ impl WorkingSet {
     fn insert_mark(&mut self, key: &Key, value: Value, gap_known: bool) {
         self.bytes = self.bytes.saturating_add(cost(key, &value));
         let used = Cell::new(self.generation);
-        self.slots.insert(key.clone(), Slot { value, gap_known, round: Round(0), used });
+        self.slots.insert(
+            key.clone(),
+            Slot {
+                value,
+                gap_known,
+                round: Round(0),
+                used,
+            },
+        );
     }
 
     /// Whether `key`, when it has no slot, is known to be absent: it lies in a known gap.
     fn gap_known_at(&self, key: &Key) -> bool {
-        let before = self.slots.range::<[u8], _>(..key.as_ref()).next_back();
+        let before = self.slots.range::<Key, _>(..key).next_back();
         before.is_some_and(|(_, slot)| slot.gap_known)
     }
 }
@@ -264,8 +290,7 @@ impl Judging<'_> {
 
 impl View for Judging<'_> {
     fn get(&self, key: &Key) -> Result<Option<Bytes>, Need> {
-        let at_or_before =
-            self.set.slots.range::<[u8], _>(..=key.as_ref()).next_back();
+        let at_or_before = self.set.slots.range::<Key, _>(..=key).next_back();
         match at_or_before {
             Some((at, slot)) if at == key => {
                 self.looked_at(slot);
@@ -290,7 +315,7 @@ impl View for Judging<'_> {
         let mut rows = Vec::new();
         // Everything before `from` is known; the gap that `from` begins is, when `gap_known`.
         let mut from = range.start.clone();
-        let before = self.set.slots.range::<[u8], _>(..range.start.as_ref()).next_back();
+        let before = self.set.slots.range::<Key, _>(..&range.start).next_back();
         let mut gap_known = before.is_some_and(|(_, slot)| slot.gap_known);
         if let Some((_, slot)) = before.filter(|_| gap_known) {
             self.looked_at(slot);
@@ -312,7 +337,11 @@ impl View for Judging<'_> {
             gap_known = slot.gap_known;
             from = successor(key);
         }
-        if gap_known || from >= range.end { Ok(rows) } else { Err(missing(from, rows.len())) }
+        if gap_known || from >= range.end {
+            Ok(rows)
+        } else {
+            Err(missing(from, rows.len()))
+        }
     }
 }
 

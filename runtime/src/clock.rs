@@ -1,0 +1,71 @@
+//! The time that commands are stamped with.
+
+use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
+
+use silo_core::types::time::Timestamp;
+use tokio::time::Instant;
+
+use crate::storage::clock::WallClock;
+
+/// Tells the time. Never runs backwards.
+pub trait Clock: Debug + Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The wall clock as it was when the process began, moved on by the monotonic clock and slewed
+/// towards the wall clock. A wall clock that is set back or forward so never makes leases end early
+/// or time run backwards: this clock catches up at [`FORWARD_PER_MILLE`] or waits at
+/// [`BACKWARD_PER_MILLE`] of the time that passes.
+#[derive(Debug)]
+pub struct SlewedClock<W> {
+    wall: W,
+    state: Mutex<State>,
+}
+
+/// How much faster than time this clock may run when it is behind, in thousandths.
+pub const FORWARD_PER_MILLE: i64 = 500;
+/// How much slower than time this clock may run when it is ahead, in thousandths.
+pub const BACKWARD_PER_MILLE: i64 = 100;
+
+#[derive(Debug)]
+struct State {
+    read_at: Instant,
+    /// What this clock said then, in microseconds, so that slewing does not round to nothing.
+    micros: i64,
+}
+
+impl<W: WallClock> SlewedClock<W> {
+    /// Begins at what the wall clock says now.
+    pub fn new(wall: W) -> Self {
+        let micros = wall.now_ms().saturating_mul(1000);
+        Self {
+            wall,
+            state: Mutex::new(State {
+                read_at: Instant::now(),
+                micros,
+            }),
+        }
+    }
+}
+
+impl<W: WallClock> Clock for SlewedClock<W> {
+    fn now(&self) -> Timestamp {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let read_at = Instant::now();
+        let passed = read_at.saturating_duration_since(state.read_at).as_micros();
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        let expected = state.micros.saturating_add(passed);
+        let behind = self
+            .wall
+            .now_ms()
+            .saturating_mul(1000)
+            .saturating_sub(expected);
+        let forward = passed.saturating_mul(FORWARD_PER_MILLE) / 1000;
+        let backward = passed.saturating_mul(BACKWARD_PER_MILLE) / 1000;
+        let micros = expected.saturating_add(behind.clamp(backward.saturating_neg(), forward));
+        *state = State { read_at, micros };
+        Timestamp::from_millis(micros.div_euclid(1000))
+    }
+}

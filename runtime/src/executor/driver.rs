@@ -1,0 +1,426 @@
+//! Carries out what a stage asks for, on real storage: one task per shard.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::decision::Notice;
+use silo_core::shard::reply::{Content, Reply};
+use silo_core::shard::view::NeedItem;
+use silo_core::types::entropy::Entropy;
+use silo_core::types::time::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use crate::clock::Clock;
+use crate::executor::loads::LoadId;
+use crate::executor::replies::{Answer, Failure};
+use crate::executor::shard::ReadyGroups;
+use crate::executor::stage::{Loaded, Output, Stage, StageLimits};
+use crate::executor::working_set::Round;
+use crate::storage::durable::DurableWatch;
+use crate::storage::error::{StorageError, WriteError};
+use crate::storage::read::RangeLimit;
+use crate::storage::shard::ShardStore;
+
+/// Requests taken from the inbox at a time.
+const INBOX_BATCH_MAX: usize = 1024;
+/// Flushes of the write-ahead log after which the tables are flushed too, so that opening the shard
+/// does not have to read a long log.
+const WAL_FLUSHES_MAX: u32 = 512;
+/// A shard that is idle for so long flushes its tables.
+const IDLE_FLUSH: Duration = Duration::from_secs(5);
+
+/// Something to do for a caller.
+pub(crate) enum Request {
+    /// Decide a command.
+    Command(Command, oneshot::Sender<Answer>),
+    /// Write tables out.
+    FlushTables(oneshot::Sender<Result<(), StorageError>>),
+}
+
+/// Why a driver stopped.
+pub(crate) enum Ending {
+    /// It was asked to: everything that was asked before is durable.
+    Closed,
+    /// Storage failed: open the shard again.
+    Failed(StorageError),
+    /// Another process owns the shard now.
+    Fenced(StorageError),
+}
+
+/// What a driver needs besides the stage.
+pub(crate) struct Surroundings {
+    pub(crate) store: Arc<ShardStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) groups: watch::Sender<ReadyGroups>,
+    pub(crate) closing: CancellationToken,
+}
+
+/// Runs a shard until it is told to close or its storage fails.
+pub(crate) async fn drive(
+    around: Surroundings,
+    limits: StageLimits,
+    inbox: &mut mpsc::Receiver<Request>,
+) -> Ending {
+    let stage = Stage::new(limits, around.clock.now());
+    let durable = around.store.durable();
+    let driver = Driver {
+        durable_seen: durable.current(),
+        durable,
+        stage,
+        jobs: FuturesUnordered::new(),
+        wal_flushes: 0,
+        is_flushing_tables: false,
+        groups_version: None,
+        around,
+    };
+    driver.run(inbox).await
+}
+
+type Caller = oneshot::Sender<Answer>;
+
+struct Driver {
+    around: Surroundings,
+    stage: Stage<Caller>,
+    jobs: FuturesUnordered<BoxFuture<'static, Done>>,
+    durable: DurableWatch,
+    durable_seen: u64,
+    wal_flushes: u32,
+    is_flushing_tables: bool,
+    groups_version: Option<u64>,
+}
+
+/// I/O that has ended.
+enum Done {
+    Loaded(LoadId, Result<Loaded, StorageError>),
+    Accepted(Round, Result<u64, WriteError>),
+    Flushed(Result<(), StorageError>),
+    Proven(Timestamp, Result<(), StorageError>),
+    Completed(Caller, Answer, Vec<silo_core::types::task::TaskId>),
+    TablesFlushed(
+        Option<oneshot::Sender<Result<(), StorageError>>>,
+        Result<(), StorageError>,
+    ),
+}
+
+impl Driver {
+    async fn run(mut self, inbox: &mut mpsc::Receiver<Request>) -> Ending {
+        let mut requests = Vec::new();
+        let mut idle_since = Instant::now();
+        loop {
+            let stamp = self.stamp();
+            self.stage.run(stamp);
+            self.carry_out();
+            self.publish_groups();
+            let is_closing = self.around.closing.is_cancelled();
+            if is_closing && self.stage.is_idle() && self.jobs.is_empty() {
+                return Ending::Closed;
+            }
+            let wait = self
+                .stage
+                .next_deadline()
+                .map(|at| at.since(stamp.now).get());
+            let idle = (idle_since + IDLE_FLUSH).saturating_duration_since(Instant::now());
+            let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
+            let seen = self.durable_seen;
+            let failure = tokio::select! {
+                biased;
+                progress = self.durable.beyond(seen) => match progress {
+                    Ok(seq) => {
+                        self.durable_seen = seq;
+                        self.stage.durable(seq);
+                        None
+                    }
+                    Err(cause) => Some(cause),
+                },
+                Some(done) = self.jobs.next() => self.take_all(done),
+                count = inbox.recv_many(&mut requests, INBOX_BATCH_MAX), if !is_closing => {
+                    if count == 0 {
+                        self.around.closing.cancel();
+                    }
+                    idle_since = Instant::now();
+                    None
+                }
+                () = self.around.closing.cancelled(), if !is_closing => None,
+                () = sleep(Duration::from_millis(wait.unwrap_or(0))), if wait.is_some() => None,
+                () = sleep(idle), if wants_flush => {
+                    self.flush_tables(None);
+                    None
+                }
+            };
+            if let Some(cause) = failure {
+                return self.fail(cause).await;
+            }
+            for request in requests.drain(..) {
+                self.take_request(request);
+            }
+        }
+    }
+
+    fn take_request(&mut self, request: Request) {
+        match request {
+            Request::Command(command, caller) => {
+                let stamp = self.stamp();
+                if let Err(caller) = self.stage.submit(caller, command, stamp) {
+                    // A caller that has gone does not mind.
+                    let _ = caller.send(Answer::Failed(Failure::Overloaded));
+                }
+            }
+            Request::FlushTables(caller) => self.flush_tables(Some(caller)),
+        }
+    }
+
+    /// Takes in everything that has ended by now; a round is better decided over all of it.
+    fn take_all(&mut self, first: Done) -> Option<StorageError> {
+        let mut next = Some(first);
+        while let Some(done) = next {
+            if let Some(cause) = self.take_done(done) {
+                return Some(cause);
+            }
+            next = self.jobs.next().now_or_never().flatten();
+        }
+        None
+    }
+
+    fn take_done(&mut self, done: Done) -> Option<StorageError> {
+        match done {
+            Done::Loaded(id, Ok(loaded)) => self.stage.loaded(id, loaded),
+            Done::Loaded(id, Err(cause)) => {
+                error!(%cause, "rows could not be read");
+                match cause {
+                    StorageError::Unavailable { .. } | StorageError::Invalid { .. } => {
+                        self.stage.load_failed(id);
+                    }
+                    StorageError::Fenced { .. }
+                    | StorageError::Closed { .. }
+                    | StorageError::NewerFormat { .. } => return Some(cause),
+                }
+            }
+            Done::Accepted(round, Ok(seq)) => self.stage.accepted(round, seq),
+            Done::Accepted(_, Err(failure)) => return Some(failure.cause().clone()),
+            Done::Flushed(Ok(())) => {
+                self.wal_flushes = self.wal_flushes.saturating_add(1);
+                self.stage.flushed();
+                if self.wal_flushes >= WAL_FLUSHES_MAX && !self.is_flushing_tables {
+                    self.flush_tables(None);
+                }
+            }
+            Done::Proven(asked_at, Ok(())) => self.stage.proven(asked_at),
+            Done::Flushed(Err(cause)) | Done::Proven(_, Err(cause)) => return Some(cause),
+            Done::Completed(caller, answer, undelivered) => {
+                self.hand_back(undelivered);
+                self.deliver(caller, answer);
+            }
+            Done::TablesFlushed(caller, result) => {
+                self.is_flushing_tables = false;
+                let cause = result.as_ref().err().cloned();
+                if let Some(caller) = caller {
+                    let _ = caller.send(result);
+                }
+                return cause;
+            }
+        }
+        None
+    }
+
+    /// Does what the stage asks, until it asks for nothing.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.stage.poll() {
+            match output {
+                Output::Load(id, item) => {
+                    let store = Arc::clone(&self.around.store);
+                    self.jobs
+                        .push(async move { Done::Loaded(id, load(&store, item).await) }.boxed());
+                }
+                Output::Write(round, batch) => {
+                    let store = Arc::clone(&self.around.store);
+                    let write = async move { Done::Accepted(round, store.write(batch).await) };
+                    self.jobs.push(write.boxed());
+                }
+                Output::Flush => {
+                    let store = Arc::clone(&self.around.store);
+                    self.jobs
+                        .push(async move { Done::Flushed(store.flush().await) }.boxed());
+                }
+                Output::Prove => {
+                    let store = Arc::clone(&self.around.store);
+                    let asked_at = self.around.clock.now();
+                    let prove =
+                        async move { Done::Proven(asked_at, store.prove_ownership().await) };
+                    self.jobs.push(prove.boxed());
+                }
+                Output::Release(caller, answer) => self.release(caller, answer),
+                Output::Notice(notice) => log(&notice),
+            }
+        }
+    }
+
+    /// Sends an answer; large data in it is read first.
+    fn release(&mut self, caller: Caller, answer: Answer) {
+        let Answer::Reply(mut reply) = answer else {
+            return self.deliver(caller, answer);
+        };
+        if reply.stored().is_empty() {
+            return self.deliver(caller, Answer::Reply(reply));
+        }
+        let store = Arc::clone(&self.around.store);
+        self.jobs.push(
+            async move {
+                let (answer, undelivered) = complete(&store, reply).await;
+                Done::Completed(caller, answer, undelivered)
+            }
+            .boxed(),
+        );
+    }
+
+    /// Sends an answer. Tasks whose caller has gone are handed back.
+    fn deliver(&mut self, caller: Caller, answer: Answer) {
+        if let Err(Answer::Reply(Reply::Leased(tasks))) = caller.send(answer) {
+            self.hand_back(tasks.into_iter().map(|task| task.id).collect());
+        }
+    }
+
+    fn hand_back(&mut self, tasks: Vec<silo_core::types::task::TaskId>) {
+        if !tasks.is_empty() {
+            debug!(
+                count = tasks.len(),
+                "tasks did not reach their worker and are handed back"
+            );
+            let stamp = self.stamp();
+            self.stage.hand_back(tasks, stamp);
+        }
+    }
+
+    fn flush_tables(&mut self, caller: Option<oneshot::Sender<Result<(), StorageError>>>) {
+        self.is_flushing_tables = true;
+        self.wal_flushes = 0;
+        let store = Arc::clone(&self.around.store);
+        let flush = async move { Done::TablesFlushed(caller, store.flush_tables().await) };
+        self.jobs.push(flush.boxed());
+    }
+
+    /// Tells the node which task groups have work here, when that has changed.
+    fn publish_groups(&mut self) {
+        let soft = self.stage.soft();
+        let version = soft.groups_version();
+        if self.groups_version == Some(version) {
+            return;
+        }
+        self.groups_version = Some(version);
+        self.around.groups.send_replace(if soft.is_recovered() {
+            ReadyGroups::Known(soft.groups().cloned().collect())
+        } else {
+            ReadyGroups::Unknown
+        });
+    }
+
+    /// Answers everybody and says why.
+    async fn fail(self, cause: StorageError) -> Ending {
+        let Self {
+            around,
+            stage,
+            jobs,
+            ..
+        } = self;
+        // Dropping the jobs answers whoever waits for large data: their reply ends unsent.
+        drop(jobs);
+        for (caller, failure) in stage.fail() {
+            let _ = caller.send(Answer::Failed(failure));
+        }
+        // On local files a put that succeeded and was reported as failed looks like a fence when it
+        // is tried again. Whoever still owns the shard may open it once more.
+        let is_fence = matches!(cause, StorageError::Fenced { .. });
+        if is_fence && around.store.prove_ownership().await.is_err() {
+            return Ending::Fenced(cause);
+        }
+        Ending::Failed(cause)
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            now: self.around.clock.now(),
+            entropy: Entropy(*uuid::Uuid::new_v4().as_bytes()),
+        }
+    }
+}
+
+async fn load(store: &ShardStore, item: NeedItem) -> Result<Loaded, StorageError> {
+    match item {
+        NeedItem::Row(key) => Ok(Loaded::Row(store.get(&key).await?)),
+        NeedItem::Range { start, end, limit } => {
+            let limit = RangeLimit::rows(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN));
+            let rows = store.range(&start, &end, limit).await?;
+            Ok(Loaded::Range {
+                rows: rows.rows,
+                is_complete: rows.complete,
+            })
+        }
+    }
+}
+
+/// Reads the large data of a reply. Tasks whose payload cannot be read are taken out, to be handed
+/// back; any other reply is all or nothing.
+async fn complete(
+    store: &ShardStore,
+    mut reply: Reply,
+) -> (Answer, Vec<silo_core::types::task::TaskId>) {
+    if let Reply::Leased(tasks) = reply {
+        let mut whole = Vec::with_capacity(tasks.len());
+        let mut undelivered = Vec::new();
+        for mut task in tasks {
+            if read_content(store, &mut task.payload).await {
+                whole.push(task);
+            } else {
+                undelivered.push(task.id);
+            }
+        }
+        return (Answer::Reply(Reply::Leased(whole)), undelivered);
+    }
+    for content in reply.stored() {
+        if !read_content(store, content).await {
+            return (Answer::Failed(Failure::Unreadable), Vec::new());
+        }
+    }
+    (Answer::Reply(reply), Vec::new())
+}
+
+async fn read_content(store: &ShardStore, content: &mut Content) -> bool {
+    let Content::Stored { key, .. } = content else {
+        return true;
+    };
+    match store.get(key).await {
+        Ok(Some(bytes)) => {
+            *content = Content::Inline(bytes);
+            true
+        }
+        // The job went while its data was being read.
+        Ok(None) => false,
+        Err(cause) => {
+            error!(%cause, "a payload could not be read");
+            false
+        }
+    }
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Ready(_) | Notice::CancelAsked(_) => {}
+        Notice::Crashed(key) => info!(tenant = %key.tenant, job = %key.job, "lease expired: crash"),
+        Notice::Lost(key) => {
+            info!(tenant = %key.tenant, job = %key.job, "lease expired without a heartbeat");
+        }
+        Notice::IndexDropped(table) => error!(?table, "an index row without its job was dropped"),
+        Notice::Quarantined(key, reason) => {
+            error!(tenant = %key.tenant, job = %key.job, reason, "job quarantined");
+        }
+        Notice::Mended(what) => error!(what, "mended"),
+        Notice::Unreadable(table) => error!(?table, "a row does not decode and was passed over"),
+    }
+}

@@ -1,0 +1,320 @@
+//! A shard as its callers see it: opened, opened again after trouble with storage, closed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use silo_core::shard::command::Command;
+use silo_core::shard::reply::Reply;
+use silo_core::table::Table as _;
+use silo_core::table::codec::encode;
+use silo_core::table::singleton::{FORMAT_VERSION, Format, FormatRow, format_key};
+use silo_core::types::name::TaskGroup;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use crate::clock::Clock;
+use crate::executor::driver::{Ending, Request, Surroundings, drive};
+use crate::executor::replies::{Answer, Failure};
+use crate::executor::stage::StageLimits;
+use crate::storage::backend::Storage;
+use crate::storage::catalog::ShardEntry;
+use crate::storage::clock::WallClock;
+use crate::storage::error::StorageError;
+use crate::storage::shard::ShardStore;
+
+/// Requests in a shard's inbox, before its stage takes them.
+const INBOX_MAX: usize = 4096;
+/// Wait before a shard is opened again after trouble: doubling from the first to the last.
+const REOPEN_WAIT_MIN: Duration = Duration::from_millis(100);
+const REOPEN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What a shard runs on.
+#[derive(Clone, Debug)]
+pub struct ShardContext {
+    /// Where its rows are.
+    pub storage: Storage,
+    /// The time that its commands are stamped with.
+    pub clock: Arc<dyn Clock>,
+    /// The time that storage stamps its files with.
+    pub wall: Arc<dyn WallClock>,
+    /// The bounds of its stage.
+    pub limits: StageLimits,
+}
+
+/// Whether a shard can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardState {
+    /// It is being opened, or opened again.
+    Opening,
+    /// It answers.
+    Open,
+    /// It was closed.
+    Closed,
+    /// Another process has taken it over.
+    Fenced(StorageError),
+    /// It cannot be opened, and trying again would not help.
+    Broken(StorageError),
+}
+
+/// The task groups with ready work in a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadyGroups {
+    /// Not found out yet: ask the shard.
+    Unknown,
+    /// These, as of a moment ago.
+    Known(BTreeSet<TaskGroup>),
+}
+
+/// A shard's address for callers. Dropping it closes the shard without waiting.
+#[derive(Debug)]
+pub struct Shard {
+    entry: ShardEntry,
+    inbox: mpsc::Sender<Request>,
+    state: watch::Receiver<ShardState>,
+    groups: watch::Receiver<ReadyGroups>,
+    closing: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shard {
+    /// Begins to open a shard.
+    pub fn start(entry: ShardEntry, context: ShardContext) -> Self {
+        let (inbox, requests) = mpsc::channel(INBOX_MAX);
+        let (state_sender, state) = watch::channel(ShardState::Opening);
+        let (groups_sender, groups) = watch::channel(ReadyGroups::Unknown);
+        let closing = CancellationToken::new();
+        let span = info_span!("shard", id = %entry.shard_id);
+        let keeper = Keeper {
+            entry: entry.clone(),
+            context,
+            requests: Requests {
+                inbox: requests,
+                closing: closing.clone(),
+            },
+            state: state_sender,
+            groups: groups_sender,
+        };
+        let task = tokio::spawn(keeper.keep().instrument(span));
+        Self {
+            entry,
+            inbox,
+            state,
+            groups,
+            closing,
+            task: Mutex::new(Some(task)),
+        }
+    }
+
+    /// What the catalog says of it.
+    pub const fn entry(&self) -> &ShardEntry {
+        &self.entry
+    }
+
+    /// Whether it can be asked, now and as it changes.
+    pub fn state(&self) -> watch::Receiver<ShardState> {
+        self.state.clone()
+    }
+
+    /// Whether it may have ready work of a task group.
+    pub fn may_have(&self, group: &TaskGroup) -> bool {
+        match &*self.groups.borrow() {
+            ReadyGroups::Unknown => true,
+            ReadyGroups::Known(groups) => groups.contains(group),
+        }
+    }
+
+    /// Decides a command and waits until its reply may be known. The command runs to completion
+    /// whether or not this future does.
+    ///
+    /// # Errors
+    /// [`Failure`] when nothing was decided, or when nobody knows.
+    pub async fn call(&self, command: Command) -> Result<Reply, Failure> {
+        let is_repeatable = command.is_repeatable();
+        let (sender, answer) = oneshot::channel();
+        let request = Request::Command(command, sender);
+        match self.inbox.try_send(request) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(Failure::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Failure::Closing),
+        }
+        match answer.await {
+            Ok(Answer::Reply(reply)) => Ok(reply),
+            Ok(Answer::Failed(failure)) => Err(failure),
+            // The shard's task is gone, with the command.
+            Err(_) if is_repeatable => Err(Failure::Unavailable),
+            Err(_) => Err(Failure::OutcomeUnknown),
+        }
+    }
+
+    /// Writes everything out to tables.
+    ///
+    /// # Errors
+    /// [`Failure`] when storage failed, or the shard is not open.
+    pub async fn flush_tables(&self) -> Result<(), Failure> {
+        let (sender, done) = oneshot::channel();
+        let sent = self.inbox.send(Request::FlushTables(sender)).await;
+        sent.map_err(|_| Failure::Closing)?;
+        match done.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::Unavailable),
+        }
+    }
+
+    /// Finishes what was asked, makes it durable, and closes storage.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let mut task = self.task.lock().await;
+        if let Some(task) = task.take()
+            && let Err(failure) = task.await
+        {
+            error!(%failure, "a shard's task ended badly");
+        }
+    }
+}
+
+/// Keeps a shard open.
+struct Keeper {
+    entry: ShardEntry,
+    context: ShardContext,
+    requests: Requests,
+    state: watch::Sender<ShardState>,
+    groups: watch::Sender<ReadyGroups>,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut wait = REOPEN_WAIT_MIN;
+        let end = loop {
+            self.state.send_replace(ShardState::Opening);
+            self.groups.send_replace(ReadyGroups::Unknown);
+            let opened = self
+                .requests
+                .refuse_until(open(&self.entry, &self.context))
+                .await;
+            let cause = match opened {
+                None => break ShardState::Closed,
+                Some(Ok(store)) => {
+                    wait = REOPEN_WAIT_MIN;
+                    match self.run(Arc::new(store)).await {
+                        Ending::Closed => break ShardState::Closed,
+                        Ending::Fenced(cause) => break ShardState::Fenced(cause),
+                        Ending::Failed(cause) => cause,
+                    }
+                }
+                Some(Err(cause)) => match cause {
+                    StorageError::Fenced { .. } => break ShardState::Fenced(cause),
+                    StorageError::Invalid { .. } | StorageError::NewerFormat { .. } => {
+                        break ShardState::Broken(cause);
+                    }
+                    StorageError::Unavailable { .. } | StorageError::Closed { .. } => cause,
+                },
+            };
+            warn!(%cause, wait_ms = wait.as_millis(), "storage trouble: opening the shard again");
+            if self.requests.refuse_until(sleep(wait)).await.is_none() {
+                break ShardState::Closed;
+            }
+            wait = wait.saturating_mul(2).min(REOPEN_WAIT_MAX);
+        };
+        self.state.send_replace(end);
+        self.requests.inbox.close();
+        while let Some(request) = self.requests.inbox.recv().await {
+            refuse(request, Failure::Closing);
+        }
+    }
+
+    async fn run(&mut self, store: Arc<ShardStore>) -> Ending {
+        info!(epoch = store.epoch(), "shard open");
+        self.state.send_replace(ShardState::Open);
+        let around = Surroundings {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&self.context.clock),
+            groups: self.groups.clone(),
+            closing: self.requests.closing.clone(),
+        };
+        let ending = drive(around, self.context.limits, &mut self.requests.inbox).await;
+        if let Err(cause) = store.close().await {
+            warn!(%cause, "the shard's storage did not close cleanly");
+        }
+        ending
+    }
+}
+
+/// What callers send, and the word to stop.
+struct Requests {
+    inbox: mpsc::Receiver<Request>,
+    closing: CancellationToken,
+}
+
+impl Requests {
+    /// Refuses requests while `future` runs. None when the shard is told to close meanwhile.
+    async fn refuse_until<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled() => return None,
+                output = &mut future => return Some(output),
+                request = self.inbox.recv() => match request {
+                    Some(request) => refuse(request, Failure::Opening),
+                    None => return None,
+                },
+            }
+        }
+    }
+}
+
+fn refuse(request: Request, failure: Failure) {
+    match request {
+        Request::Command(_, caller) => {
+            // A caller that has gone does not mind.
+            let _ = caller.send(Answer::Failed(failure));
+        }
+        Request::FlushTables(caller) => {
+            let closed = StorageError::Closed { operation: "flush" };
+            let _ = caller.send(Err(closed));
+        }
+    }
+}
+
+/// Opens storage and checks that its rows are of a format that this release knows.
+async fn open(entry: &ShardEntry, context: &ShardContext) -> Result<ShardStore, StorageError> {
+    let store = ShardStore::open(&context.storage, entry, Arc::clone(&context.wall)).await?;
+    match check_format(&store, context).await {
+        Ok(()) => Ok(store),
+        Err(cause) => {
+            if let Err(close) = store.close().await {
+                warn!(%close, "the shard's storage did not close cleanly");
+            }
+            Err(cause)
+        }
+    }
+}
+
+async fn check_format(store: &ShardStore, context: &ShardContext) -> Result<(), StorageError> {
+    let key = format_key();
+    let Some(bytes) = store.get(&key).await? else {
+        let row = FormatRow {
+            version: FORMAT_VERSION,
+            created_at: context.clock.now(),
+        };
+        let written = store.write(vec![(key, Some(encode(&row)))]).await;
+        written.map_err(|failure| failure.cause().clone())?;
+        return store.flush().await;
+    };
+    let row = Format::read_row(&bytes).map_err(|error| StorageError::Invalid {
+        operation: "read the shard's format",
+        detail: error.to_string(),
+    })?;
+    if row.version > FORMAT_VERSION {
+        return Err(StorageError::NewerFormat {
+            what: "the shard's layout",
+            found: row.version.into(),
+            supported: FORMAT_VERSION.into(),
+        });
+    }
+    Ok(())
+}
