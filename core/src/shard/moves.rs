@@ -123,7 +123,6 @@ pub(crate) fn grant(
     };
     let id = lease.task(&key.tenant, &key.job);
     state.position = Position::Leased(lease);
-    state.returned = None;
     draft.put::<Runnings>(
         key,
         &RunningRow {
