@@ -180,19 +180,22 @@ impl Walk {
                 tenant: ready.tenant,
                 job: ready.job,
             };
-            match draft.job_and_state(&key)? {
-                Some((job, state))
-                    if state.position == Position::Ready(ready.place)
-                        && state.queue == ready.queue =>
-                {
-                    return Ok(Some(Candidate {
-                        key,
-                        place: ready.place,
-                        job,
-                        state,
-                    }));
-                }
-                Some(_) | None => self.drop_row(draft, &row, &ready.queue, ready.place)?,
+            // The state alone says whether the row is right: the description of a job that was set
+            // aside may be as damaged as what it was set aside for.
+            let stands = |state: &StateRow| {
+                state.position == Position::Ready(ready.place) && state.queue == ready.queue
+            };
+            if !draft.state(&key)?.as_ref().is_some_and(stands) {
+                self.drop_row(draft, &row, &ready.queue, ready.place)?;
+                continue;
+            }
+            if let Some((job, state)) = draft.job_and_state(&key)? {
+                return Ok(Some(Candidate {
+                    key,
+                    place: ready.place,
+                    job,
+                    state,
+                }));
             }
         }
     }
