@@ -1,2 +1,63 @@
-//! Silo.
-fn main() {}
+//! The `silo` binary: configuration, command line, and what runs behind them.
+//!
+//! * [`cli`]: the command line
+//! * [`config`]: the configuration file and its defaults
+//! * [`serve`]: a server until it is told to stop, or must
+//! * [`demo`]: a server, workers and a few hundred jobs in one process
+//! * [`telemetry`]: where log lines go
+
+mod cli;
+mod config;
+mod demo;
+mod serve;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::{Cli, Verb};
+use crate::config::Config;
+
+/// Stopped because another process has taken the data over, or it cannot be read.
+const EXIT_LOST: u8 = 3;
+/// Anything else that went wrong.
+const EXIT_FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(report) => {
+            let is_lost = report
+                .downcast_ref::<serve::ServeError>()
+                .is_some_and(|error| matches!(error, serve::ServeError::Lost(_)));
+            // The report is what the user came for; there is no better place to say that even this
+            // could not be written.
+            let _ = write(std::io::stderr(), &format!("{report:?}"));
+            ExitCode::from(if is_lost { EXIT_LOST } else { EXIT_FAILED })
+        }
+    }
+}
+
+fn run(cli: Cli) -> miette::Result<ExitCode> {
+    match (cli.verb, cli.config) {
+        (Some(Verb::Serve(serve)), outer) => {
+            let config = Config::load(serve.config.or(outer).as_deref())?;
+            serve::serve(&config)
+        }
+        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
+        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
+        (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
+        (None, None) => {
+            write(std::io::stdout(), &Cli::command().render_long_help().to_string())?;
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// Writes what a person asked to see.
+fn write(mut to: impl std::io::Write, text: &str) -> miette::Result<()> {
+    use miette::IntoDiagnostic as _;
+    writeln!(to, "{text}").into_diagnostic()
+}

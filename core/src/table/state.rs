@@ -49,7 +49,9 @@ pub struct StateRow {
     pub cancel_asked_at: Option<Timestamp>,
     /// The latest attempt, running or ended; earlier ones stand in their own table.
     pub last: Option<Attempt>,
-    /// The lease before this one, when it ended without an outcome and its number is used again.
+    /// The latest lease that ended without an outcome, its number used again. Kept while the job is
+    /// leased anew, so that a release reported twice, or a report that came too late, is still told
+    /// what became of its lease.
     pub returned: Option<Returned>,
 }
 

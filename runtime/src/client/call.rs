@@ -22,6 +22,8 @@ use crate::proto::{GetClusterInfoRequest, GetClusterInfoResponse};
 
 /// A layout older than this is asked for again when the nodes are asked in turn.
 const LAYOUT_AGE_MAX: Duration = Duration::from_secs(30);
+/// A try that had less time than this would most likely not be answered.
+const TRY_MIN: Duration = Duration::from_millis(20);
 /// How long one node has to tell the layout before another is asked too.
 const ASK_NEXT_AFTER: Duration = Duration::from_millis(250);
 
@@ -289,9 +291,9 @@ impl Caller {
     }
 }
 
-/// Waits, or fails at once if the deadline would come first.
+/// Waits, or fails at once if no time for another try would be left before the deadline.
 async fn pause(deadline: Instant, by: Duration, or: impl FnOnce() -> Error) -> Result<(), Error> {
-    if deadline.saturating_duration_since(Instant::now()) <= by {
+    if deadline.saturating_duration_since(Instant::now()) <= by.saturating_add(TRY_MIN) {
         return Err(or());
     }
     sleep(by).await;

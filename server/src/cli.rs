@@ -1,0 +1,74 @@
+//! The command line. Every flag names the environment variable that stands in for it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A durable, multi-tenant background-job server whose data lives in object storage.
+#[derive(Debug, Parser)]
+#[command(name = "silo", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    /// Serve with this configuration file: the same as `silo serve -c FILE`.
+    #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a server.
+    Serve(Serve),
+    /// Run a server for development: data in a folder that is kept, `ResetShards` allowed.
+    Dev(Dev),
+    /// See it work: a server, workers and a few hundred jobs in one process, in a fresh folder.
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration file. Without one: local files in ./silo-data, port 7450.
+    #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Where the data is kept.
+    #[arg(long, value_name = "DIR", env = "SILO_DATA", default_value = "silo-data")]
+    pub(crate) data: PathBuf,
+
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", env = "SILO_GRPC_ADDR", default_value = "127.0.0.1:7450")]
+    pub(crate) grpc_addr: SocketAddr,
+
+    /// Whether callers name a tenant.
+    #[arg(long, env = "SILO_TENANCY")]
+    pub(crate) tenancy: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Jobs to enqueue, at least 60.
+    #[arg(long, value_name = "N", env = "SILO_DEMO_JOBS", default_value_t = 300,
+          value_parser = clap::value_parser!(u32).range(60..=100_000))]
+    pub(crate) jobs: u32,
+
+    /// Keep the demo's data in this folder, which must not exist; else it goes to a temporary one.
+    #[arg(long, value_name = "DIR", env = "SILO_DEMO_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// What to print besides the table.
+    #[arg(long, value_enum, env = "SILO_DEMO_LOG", default_value_t = DemoLog::Quiet)]
+    pub(crate) log: DemoLog,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoLog {
+    /// Nothing.
+    Quiet,
+    /// The server's log, on standard error.
+    Server,
+}

@@ -1,0 +1,202 @@
+//! A server until it is told to stop, or must.
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use silo_core::types::time::Millis;
+use silo_runtime::clock::SlewedClock;
+use silo_runtime::executor::flushing::FlushPolicy;
+use silo_runtime::executor::shard::ShardContext;
+use silo_runtime::executor::stage::{self, StageLimits};
+use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
+use silo_runtime::service;
+use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::clock::SystemWallClock;
+use silo_runtime::storage::config::BackendConfig;
+use silo_runtime::storage::error::StorageError;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::config::{Config, Dispatch};
+use crate::telemetry;
+
+/// Why a server stopped, or did not start.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum ServeError {
+    #[error("cannot start the runtime or listen for signals")]
+    #[diagnostic(code(silo::serve::system))]
+    System(#[source] std::io::Error),
+    #[error("cannot listen on {addr}")]
+    #[diagnostic(
+        code(silo::serve::listen),
+        help("is another server running there? set server.grpc_addr to another port")
+    )]
+    Listen {
+        addr: std::net::SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("cannot open the data")]
+    #[diagnostic(code(silo::serve::storage))]
+    Storage(#[source] StorageError),
+    #[error("cannot open the data")]
+    #[diagnostic(code(silo::serve::node))]
+    Node(#[source] NodeError),
+    #[error("the server must stop: its data is no longer its own, or cannot be read")]
+    #[diagnostic(
+        code(silo::serve::lost),
+        help(
+            "if another silo process uses the same data, stop one of the two for good; nothing that \
+             was acknowledged is lost"
+        )
+    )]
+    Lost(#[source] Lost),
+    #[error("the gRPC server failed")]
+    #[diagnostic(code(silo::serve::grpc))]
+    Grpc(#[source] service::ServeError),
+}
+
+/// Serves until SIGTERM or SIGINT, or until a shard is lost.
+pub(crate) fn serve(config: &Config) -> miette::Result<ExitCode> {
+    telemetry::install(config.log.format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::System)?;
+    runtime.block_on(until_stopped(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn until_stopped(config: &Config) -> Result<(), ServeError> {
+    let mut stop = Stop::listen().map_err(ServeError::System)?;
+    let addr = config.server.grpc_addr;
+    let listen = |cause| ServeError::Listen { addr, cause };
+    let listener = TcpListener::bind(addr).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let node = open(config, bound).await?;
+    let shutdown = CancellationToken::new();
+    let options = service_options(config);
+    let serving = service::serve(Arc::clone(&node), listener, options, shutdown.clone());
+    let mut serving = std::pin::pin!(serving);
+    // Bound, not yet open: the health service says which.
+    info!(addr = %bound, data = %describe(&config.database.backend), "listening");
+
+    let ended = tokio::select! {
+        biased;
+        lost = node.lost() => Err(ServeError::Lost(lost)),
+        served = &mut serving => return served.map_err(ServeError::Grpc),
+        signal = stop.heard() => {
+            info!(signal, "stopping: calls in flight end first");
+            Ok(())
+        }
+        never = announce(&node) => match never {},
+    };
+    shutdown.cancel();
+    match ended {
+        Ok(()) => {
+            let served = serving.await;
+            node.close().await;
+            info!("stopped");
+            served.map_err(ServeError::Grpc)
+        }
+        Err(cause) => {
+            // Nothing can be finished without the data; whoever waits is told so at once.
+            error!(%cause, "a shard was lost: stopping");
+            node.close().await;
+            if let Err(error) = serving.await {
+                error!(%error, "the gRPC server failed while stopping");
+            }
+            Err(cause)
+        }
+    }
+}
+
+/// Opens the data and begins to open its shards.
+pub(crate) async fn open(
+    config: &Config,
+    bound: std::net::SocketAddr,
+) -> Result<Arc<Node>, ServeError> {
+    let storage = Storage::open(&config.database).await.map_err(ServeError::Storage)?;
+    let lease_default = Millis::new(config.leases.default_ms.into());
+    let advertised = config.server.advertised_grpc_addr.clone();
+    let options = NodeOptions {
+        node_id: config.server.node_id.clone(),
+        advertised_addr: advertised.unwrap_or_else(|| bound.to_string()),
+        tenancy: config.tenancy.enabled,
+        shards: config.shard_count(),
+        lease_default,
+        dev_mode: config.server.dev_mode,
+    };
+    let limits = StageLimits {
+        proof_window: Millis::new(lease_default.get() / 3),
+        flush: FlushPolicy {
+            interval: Millis::new(config.flush.interval_ms),
+            bytes: config.flush.bytes,
+        },
+        dispatch: match config.leases.dispatch {
+            Dispatch::Durable => stage::Dispatch::Durable,
+            Dispatch::Speculative => stage::Dispatch::Speculative,
+        },
+        ..StageLimits::default()
+    };
+    let context = ShardContext {
+        storage,
+        clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
+        wall: Arc::new(SystemWallClock::default()),
+        limits,
+    };
+    let node = Node::start(options, context).await.map_err(ServeError::Node)?;
+    Ok(Arc::new(node))
+}
+
+/// What the gRPC service is told.
+pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
+    service::ServiceOptions {
+        token: config.server.token.clone(),
+        drain_timeout: Duration::from_millis(config.server.drain_timeout_ms),
+        ..service::ServiceOptions::default()
+    }
+}
+
+/// Says once that every shard answers.
+async fn announce(node: &Node) -> Infallible {
+    if node.opened().await.is_ok() {
+        info!(shards = node.shards().len(), "every shard is open");
+    }
+    std::future::pending().await
+}
+
+fn describe(backend: &BackendConfig) -> String {
+    match backend {
+        BackendConfig::Fs { path, fsync: true } => path.display().to_string(),
+        BackendConfig::Fs { path, fsync: false } => format!("{} (no fsync)", path.display()),
+        BackendConfig::Memory => "memory: gone when the server stops".to_owned(),
+    }
+}
+
+/// The signals that ask a server to stop.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn heard(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

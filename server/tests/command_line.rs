@@ -1,0 +1,76 @@
+//! What the command line says, and with which code it ends.
+
+#![cfg(test)]
+
+mod process;
+
+use process::{Site, silo};
+
+#[silo::test]
+fn every_flag_names_its_environment_variable() {
+    for verb in ["serve", "dev", "demo"] {
+        let help = silo().args([verb, "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let flags = help.lines().filter(|line| line.trim_start().starts_with('-'));
+        let flags = flags.filter(|line| !line.contains("--help")).count();
+        assert!(flags > 0, "{help}");
+        assert_eq!(help.matches("[env: SILO_").count(), flags, "{help}");
+    }
+}
+
+#[silo::test]
+fn an_unknown_key_is_refused_with_its_line() {
+    let site = Site::new();
+    let config = site.config_at(site.addr, "grcp_addr = \"127.0.0.1:1\"");
+    let output = silo().args(["serve", "-c"]).arg(&config).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("grcp_addr") && said.contains("silo::config::invalid"), "{said}");
+    assert!(said.contains(":3:1"), "the line is named: {said}");
+}
+
+#[silo::test]
+fn bounds_are_checked_before_anything_starts() {
+    let site = Site::new();
+    let config = site.config_at(site.addr, "token = \"\"");
+    let output = silo().arg("-c").arg(&config).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("server.token is empty"), "{said}");
+}
+
+#[silo::test]
+fn a_port_that_is_taken_is_said_with_what_to_do() {
+    let site = Site::new();
+    let taken = std::net::TcpListener::bind(site.addr).unwrap();
+    let config = site.config_at(site.addr, "");
+    let output = silo().args(["serve", "-c"]).arg(&config).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot listen") && said.contains("another port"), "{said}");
+    drop(taken);
+}
+
+#[silo::test]
+fn a_missing_configuration_file_is_said_with_its_path() {
+    let output = silo().args(["serve", "-c", "no-such.toml"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no-such.toml"), "{said}");
+}
+
+#[silo::test]
+fn without_a_command_the_help_is_shown() {
+    let output = silo().output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("Usage: silo"));
+}
+
+#[silo::test]
+fn the_demo_shows_what_it_says_and_ends_well() {
+    let output = silo().args(["demo", "--jobs", "80"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}{errors}");
+    assert!(said.contains("all 80 jobs are there") && !said.contains("WRONG"), "{said}");
+}
