@@ -82,6 +82,19 @@ pub enum Content {
 }
 
 impl Content {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::Stored { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is no byte at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The content of `data`, which belongs to `slot` of `job`.
     pub(crate) fn of(data: &Data, job: &JobKey, slot: u32) -> Self {
         match data {

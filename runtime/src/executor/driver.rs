@@ -37,6 +37,10 @@ const WAL_FLUSHES_MAX: u32 = 512;
 /// A shard that is idle for so long flushes its tables.
 const IDLE_FLUSH: Duration = Duration::from_secs(5);
 
+/// Most bytes of large data that are read for one reply, unless it hands out tasks: those have a
+/// budget already. Of a larger reply no large data is read, and whoever writes it sees that.
+pub const REPLY_BYTES_MAX: u64 = 128 << 20;
+
 /// Something to do for a caller.
 pub(crate) enum Request {
     /// Decide a command.
@@ -382,6 +386,10 @@ async fn complete(
             }
         }
         return (Answer::Reply(Reply::Leased(whole)), undelivered);
+    }
+    let bytes = reply.stored().into_iter().map(|content| content.len());
+    if bytes.fold(0, u64::saturating_add) > REPLY_BYTES_MAX {
+        return (Answer::Reply(reply), Vec::new());
     }
     for content in reply.stored() {
         if !read_content(store, content).await {

@@ -1,0 +1,418 @@
+//! One method per RPC: parse, route, ask the shard, write. Each is told in `proto/silo.proto`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::stream::Empty;
+use prost::Message;
+use silo_core::shard::command::Command;
+use silo_core::shard::commands::inspect::Get;
+use silo_core::shard::reply::Reply;
+use silo_core::types::Invalid;
+use silo_core::types::tenant::Tenant;
+use tonic::{Request, Response, Status};
+
+use crate::executor::replies::Failure;
+use crate::executor::shard::Shard;
+use crate::node::Node;
+use crate::proto::silo_server::Silo;
+use crate::proto::{self, LeaseTaskResponse, LeaseTasksResponse};
+use crate::service::delivery::Delivery;
+use crate::service::denial::Denial;
+use crate::service::lease::{Leased, gather, leased};
+use crate::service::options::ServiceOptions;
+use crate::service::parse::Parser;
+use crate::service::{cluster, route, write};
+
+/// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
+const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
+
+/// The Silo service of one node.
+#[derive(Debug)]
+pub struct SiloService {
+    node: Arc<Node>,
+    parser: Parser,
+    message_bytes_max: usize,
+    /// Which shard the next request without a shard begins with.
+    turn: AtomicUsize,
+}
+
+impl SiloService {
+    /// The service of `node`.
+    #[must_use]
+    pub fn new(node: Arc<Node>, options: &ServiceOptions) -> Self {
+        Self {
+            parser: Parser::new(&node, options),
+            message_bytes_max: options.message_bytes_max,
+            turn: AtomicUsize::new(0),
+            node,
+        }
+    }
+
+    fn shard(&self, shard: &str, tenant: &Tenant) -> Result<Arc<Shard>, Denial> {
+        route::of_tenant(&self.node, shard, tenant)
+    }
+
+    /// An answer, if it fits into a message.
+    fn answer<M: Message>(&self, message: M) -> Result<Response<M>, Status> {
+        let bytes = message.encoded_len();
+        if bytes > self.message_bytes_max {
+            let denial = Denial::AnswerTooLarge {
+                bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+                bytes_max: u64::try_from(self.message_bytes_max).unwrap_or(u64::MAX),
+            };
+            return Err(denial.into());
+        }
+        Ok(Response::new(message))
+    }
+
+    /// The shards that may have work, beginning with another one each time.
+    fn shards_in_turn(&self, may_have: impl Fn(&Shard) -> bool) -> Vec<Arc<Shard>> {
+        let mut shards: Vec<_> = self.node.shards().to_vec();
+        shards.retain(|shard| may_have(shard));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = turn.checked_rem(shards.len()).unwrap_or(0);
+        shards.rotate_left(first);
+        shards
+    }
+
+    /// Bytes of payloads and metadata that fit into one answer.
+    fn tasks_bytes_max(&self, asked: Option<u64>) -> u64 {
+        let room = self.message_bytes_max.saturating_sub(TASKS_OVERHEAD_BYTES);
+        let room = u64::try_from(room).unwrap_or(u64::MAX);
+        asked.map_or(room, |asked| asked.min(room)).max(1)
+    }
+
+    fn task(&self, leased: Leased) -> Result<proto::Task, Denial> {
+        let shard = leased.shard.entry().shard_id;
+        write::task::task(leased.task, shard, self.parser.tenancy)
+    }
+}
+
+/// Asks a shard; a refusal is a denial.
+async fn ask(shard: &Shard, command: Command) -> Result<Reply, Denial> {
+    match shard.call(command).await? {
+        Reply::Refused(refusal) => Err(refusal.into()),
+        reply @ (Reply::Enqueued(_)
+        | Reply::Leased(_)
+        | Reply::Extended { .. }
+        | Reply::Reported
+        | Reply::Cancelled
+        | Reply::Job(_)
+        | Reply::Result(_)
+        | Reply::Ticked
+        | Reply::Again) => Ok(reply),
+    }
+}
+
+/// A reply that does not belong to its command.
+fn strange() -> Status {
+    Denial::Bug("a command was answered with another one's reply").into()
+}
+
+#[tonic::async_trait]
+impl Silo for SiloService {
+    type QueryArrowStream = Empty<Result<proto::ArrowIpcMessage, Status>>;
+
+    async fn enqueue(
+        &self,
+        request: Request<proto::EnqueueRequest>,
+    ) -> Result<Response<proto::EnqueueResponse>, Status> {
+        let mut request = request.into_inner();
+        let shard = std::mem::take(&mut request.shard);
+        let enqueue = self.parser.enqueue(request)?;
+        let shard = self.shard(&shard, &enqueue.tenant)?;
+        let Reply::Enqueued(id) = ask(&shard, Command::Enqueue(Box::new(enqueue))).await? else {
+            return Err(strange());
+        };
+        let id = id.as_str().to_owned();
+        self.answer(proto::EnqueueResponse { id })
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<proto::GetJobRequest>,
+    ) -> Result<Response<proto::GetJobResponse>, Status> {
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let shard = self.shard(&request.shard, &key.tenant)?;
+        let earlier_attempts = request.include_attempts;
+        let command = Command::Get(Get {
+            key,
+            earlier_attempts,
+        });
+        let Reply::Job(view) = ask(&shard, command).await? else {
+            return Err(strange());
+        };
+        self.answer(write::job::job(*view, request.include_attempts)?)
+    }
+
+    async fn get_job_result(
+        &self,
+        request: Request<proto::GetJobResultRequest>,
+    ) -> Result<Response<proto::GetJobResultResponse>, Status> {
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let shard = self.shard(&request.shard, &key.tenant)?;
+        let Reply::Result(view) = ask(&shard, Command::Result(key)).await? else {
+            return Err(strange());
+        };
+        self.answer(write::result::result(*view)?)
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<proto::CancelJobRequest>,
+    ) -> Result<Response<proto::CancelJobResponse>, Status> {
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let shard = self.shard(&request.shard, &key.tenant)?;
+        let Reply::Cancelled = ask(&shard, Command::Cancel(key)).await? else {
+            return Err(strange());
+        };
+        self.answer(proto::CancelJobResponse {})
+    }
+
+    async fn lease_task(
+        &self,
+        request: Request<proto::LeaseTaskRequest>,
+    ) -> Result<Response<LeaseTaskResponse>, Status> {
+        let request = request.into_inner();
+        let lease = self.parser.lease_task(&request)?;
+        let shard = self.shard(&request.shard, &lease.key.tenant)?;
+        let tasks = leased(
+            shard
+                .call(Command::LeaseJob(lease))
+                .await
+                .map_err(Denial::from)?,
+        )?;
+        let Some(task) = tasks.into_iter().next() else {
+            // Its payload could not be read, so the driver has taken it back.
+            return Err(Denial::Failed(Failure::Unreadable).into());
+        };
+        let delivery = Delivery::default();
+        delivery.add(&shard, task.id.clone());
+        let task = Some(self.task(Leased { shard, task })?);
+        let mut response = self.answer(LeaseTaskResponse { task })?;
+        response.extensions_mut().insert(delivery);
+        Ok(response)
+    }
+
+    async fn lease_tasks(
+        &self,
+        request: Request<proto::LeaseTasksRequest>,
+    ) -> Result<Response<LeaseTasksResponse>, Status> {
+        let request = request.into_inner();
+        let lease = self.parser.lease_tasks(&request)?;
+        let named = route::named(request.shard.as_deref().unwrap_or_default())?;
+        let shards = match named {
+            Some(id) => vec![route::by_id(&self.node, id)?],
+            None => self.shards_in_turn(|shard| shard.may_have(&lease.group)),
+        };
+        let delivery = Delivery::default();
+        let bytes_max = self.tasks_bytes_max(lease.bytes_max);
+        let gathered = gather(shards, &lease, bytes_max, &delivery).await?;
+        let tasks = gathered.into_iter().map(|leased| self.task(leased));
+        let mut response = self.answer(LeaseTasksResponse {
+            tasks: tasks.collect::<Result<_, _>>()?,
+            refresh_tasks: Vec::new(),
+        })?;
+        response.extensions_mut().insert(delivery);
+        Ok(response)
+    }
+
+    async fn report_outcome(
+        &self,
+        request: Request<proto::ReportOutcomeRequest>,
+    ) -> Result<Response<proto::ReportOutcomeResponse>, Status> {
+        let mut request = request.into_inner();
+        let shard = std::mem::take(&mut request.shard);
+        let report = self.parser.report(request)?;
+        let shard = self.shard(&shard, &report.task.tenant)?;
+        let Reply::Reported = ask(&shard, Command::Report(report)).await? else {
+            return Err(strange());
+        };
+        self.answer(proto::ReportOutcomeResponse {})
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<proto::HeartbeatRequest>,
+    ) -> Result<Response<proto::HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        let heartbeat = self.parser.heartbeat(&request)?;
+        let shard = self.shard(&request.shard, &heartbeat.task.tenant)?;
+        let command = Command::Heartbeat(heartbeat);
+        let Reply::Extended { cancel_asked_at } = ask(&shard, command).await? else {
+            return Err(strange());
+        };
+        self.answer(proto::HeartbeatResponse {
+            cancelled: cancel_asked_at.is_some(),
+            cancelled_at_ms: cancel_asked_at.map(|at| at.as_millis()),
+        })
+    }
+
+    async fn get_cluster_info(
+        &self,
+        _request: Request<proto::GetClusterInfoRequest>,
+    ) -> Result<Response<proto::GetClusterInfoResponse>, Status> {
+        self.answer(cluster::cluster_info(&self.node)?)
+    }
+
+    async fn get_node_info(
+        &self,
+        _request: Request<proto::GetNodeInfoRequest>,
+    ) -> Result<Response<proto::GetNodeInfoResponse>, Status> {
+        self.answer(cluster::node_info(&self.node)?)
+    }
+
+    async fn reset_shards(
+        &self,
+        _request: Request<proto::ResetShardsRequest>,
+    ) -> Result<Response<proto::ResetShardsResponse>, Status> {
+        if !self.node.options().dev_mode {
+            return Err(Denial::ResetForbidden.into());
+        }
+        let node = Arc::clone(&self.node);
+        // Half a reset would leave no shards: it runs to its end also when the caller goes away.
+        let reset = tokio::spawn(async move { node.reset().await });
+        let Ok(reset) = reset.await else {
+            return Err(Denial::Bug("the reset panicked").into());
+        };
+        let shards_reset = reset.map_err(Denial::ResetFailed)?;
+        self.answer(proto::ResetShardsResponse { shards_reset })
+    }
+
+    async fn flush_shard(
+        &self,
+        request: Request<proto::FlushShardRequest>,
+    ) -> Result<Response<proto::FlushShardResponse>, Status> {
+        let request = request.into_inner();
+        let Some(id) = route::named(&request.shard)? else {
+            return Err(Denial::from(Invalid::new("shard", "empty", "a UUID")).into());
+        };
+        let shard = route::by_id(&self.node, id)?;
+        shard.flush_tables().await.map_err(Denial::from)?;
+        let status = "flushed".to_owned();
+        self.answer(proto::FlushShardResponse { status })
+    }
+
+    async fn query_arrow(
+        &self,
+        _request: Request<proto::QueryArrowRequest>,
+    ) -> Result<Response<Self::QueryArrowStream>, Status> {
+        Err(Denial::NotImplemented("QueryArrow").into())
+    }
+
+    async fn delete_job(
+        &self,
+        _request: Request<proto::DeleteJobRequest>,
+    ) -> Result<Response<proto::DeleteJobResponse>, Status> {
+        Err(Denial::NotImplemented("DeleteJob").into())
+    }
+
+    async fn drop_tenant_holders(
+        &self,
+        _request: Request<proto::DropTenantHoldersRequest>,
+    ) -> Result<Response<proto::DropTenantHoldersResponse>, Status> {
+        Err(Denial::NotImplemented("DropTenantHolders").into())
+    }
+
+    async fn restart_job(
+        &self,
+        _request: Request<proto::RestartJobRequest>,
+    ) -> Result<Response<proto::RestartJobResponse>, Status> {
+        Err(Denial::NotImplemented("RestartJob").into())
+    }
+
+    async fn expedite_job(
+        &self,
+        _request: Request<proto::ExpediteJobRequest>,
+    ) -> Result<Response<proto::ExpediteJobResponse>, Status> {
+        Err(Denial::NotImplemented("ExpediteJob").into())
+    }
+
+    async fn report_refresh_outcome(
+        &self,
+        _request: Request<proto::ReportRefreshOutcomeRequest>,
+    ) -> Result<Response<proto::ReportRefreshOutcomeResponse>, Status> {
+        Err(Denial::NotImplemented("ReportRefreshOutcome").into())
+    }
+
+    async fn query(
+        &self,
+        _request: Request<proto::QueryRequest>,
+    ) -> Result<Response<proto::QueryResponse>, Status> {
+        Err(Denial::NotImplemented("Query").into())
+    }
+
+    async fn cpu_profile(
+        &self,
+        _request: Request<proto::CpuProfileRequest>,
+    ) -> Result<Response<proto::CpuProfileResponse>, Status> {
+        Err(Denial::NotImplemented("CpuProfile").into())
+    }
+
+    async fn heap_profile(
+        &self,
+        _request: Request<proto::HeapProfileRequest>,
+    ) -> Result<Response<proto::HeapProfileResponse>, Status> {
+        Err(Denial::NotImplemented("HeapProfile").into())
+    }
+
+    async fn request_split(
+        &self,
+        _request: Request<proto::RequestSplitRequest>,
+    ) -> Result<Response<proto::RequestSplitResponse>, Status> {
+        Err(Denial::NotImplemented("RequestSplit").into())
+    }
+
+    async fn get_split_status(
+        &self,
+        _request: Request<proto::GetSplitStatusRequest>,
+    ) -> Result<Response<proto::GetSplitStatusResponse>, Status> {
+        Err(Denial::NotImplemented("GetSplitStatus").into())
+    }
+
+    async fn configure_shard(
+        &self,
+        _request: Request<proto::ConfigureShardRequest>,
+    ) -> Result<Response<proto::ConfigureShardResponse>, Status> {
+        Err(Denial::NotImplemented("ConfigureShard").into())
+    }
+
+    async fn import_jobs(
+        &self,
+        _request: Request<proto::ImportJobsRequest>,
+    ) -> Result<Response<proto::ImportJobsResponse>, Status> {
+        Err(Denial::NotImplemented("ImportJobs").into())
+    }
+
+    async fn force_release_shard(
+        &self,
+        _request: Request<proto::ForceReleaseShardRequest>,
+    ) -> Result<Response<proto::ForceReleaseShardResponse>, Status> {
+        Err(Denial::NotImplemented("ForceReleaseShard").into())
+    }
+
+    async fn compact_shard(
+        &self,
+        _request: Request<proto::CompactShardRequest>,
+    ) -> Result<Response<proto::CompactShardResponse>, Status> {
+        Err(Denial::NotImplemented("CompactShard").into())
+    }
+
+    async fn get_shard_storage_info(
+        &self,
+        _request: Request<proto::GetShardStorageInfoRequest>,
+    ) -> Result<Response<proto::GetShardStorageInfoResponse>, Status> {
+        Err(Denial::NotImplemented("GetShardStorageInfo").into())
+    }
+
+    async fn dump_tasks(
+        &self,
+        _request: Request<proto::DumpTasksRequest>,
+    ) -> Result<Response<proto::DumpTasksResponse>, Status> {
+        Err(Denial::NotImplemented("DumpTasks").into())
+    }
+}

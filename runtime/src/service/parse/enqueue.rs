@@ -1,0 +1,79 @@
+//! A job to take.
+
+use bytes::Bytes;
+use silo_core::shard::commands::enqueue::{Enqueue, MAX_CRASHES_DEFAULT};
+use silo_core::table::tenant::Queue;
+use silo_core::types::Invalid;
+use silo_core::types::entropy::RequestId;
+use silo_core::types::name::{JobId, Priority, TaskGroup};
+use silo_core::types::time::{Millis, Timestamp};
+
+use crate::proto::{EnqueueRequest, Retention};
+use crate::service::denial::Denial;
+use crate::service::parse::{Parser, retry};
+
+impl Parser {
+    /// Takes a job.
+    ///
+    /// # Errors
+    /// [`Denial`] for the first field out of bounds, and for what is not there yet.
+    pub fn enqueue(&self, request: EnqueueRequest) -> Result<Enqueue, Denial> {
+        check_extent(&request)?;
+        let id = match request.id.as_str() {
+            "" => None,
+            id => Some(JobId::parse(id)?),
+        };
+        let enqueue = Enqueue {
+            tenant: self.tenancy.of_job(request.tenant.as_deref())?,
+            id,
+            request: request_id(&request.request_id)?,
+            queue: Queue {
+                group: TaskGroup::parse(&request.task_group)?,
+                priority: Priority::parse(request.priority)?,
+            },
+            start_at: (request.start_at_ms > 0)
+                .then(|| Timestamp::from_millis(request.start_at_ms)),
+            retry: request
+                .retry_policy
+                .as_ref()
+                .map(retry::policy)
+                .transpose()?,
+            max_crashes: request.max_crashes.unwrap_or(MAX_CRASHES_DEFAULT),
+            lease: request.lease_ms.map(|ms| Millis::new(ms.into())),
+            metadata: request.metadata,
+            payload: self.data("payload", request.payload)?,
+        };
+        enqueue.check()?;
+        Ok(enqueue)
+    }
+}
+
+/// Nothing is silently ignored: what this server does not do yet is refused.
+fn check_extent(request: &EnqueueRequest) -> Result<(), Denial> {
+    if !request.limits.is_empty() {
+        return Err(Denial::NotImplemented("EnqueueRequest.limits"));
+    }
+    match request.retention {
+        // Asks for the server's defaults, which it gets.
+        None
+        | Some(Retention {
+            succeeded_ms: None,
+            failed_ms: None,
+            cancelled_ms: None,
+        }) => Ok(()),
+        Some(_) => Err(Denial::NotImplemented("EnqueueRequest.retention")),
+    }
+}
+
+fn request_id(bytes: &Bytes) -> Result<Option<RequestId>, Invalid> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match <[u8; 16]>::try_from(bytes.as_ref()) {
+        Ok(id) => Ok(Some(RequestId(id))),
+        Err(_) => {
+            let value = format!("{} bytes long", bytes.len());
+            Err(Invalid::new("request_id", value, "absent or 16 bytes"))
+        }
+    }
+}
