@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::shard::decision::Notice;
-use crate::shard::draft::{Draft, Halt};
+use crate::shard::draft::{Draft, Halt, gather};
 use crate::shard::moves::{Entry, enter, leave};
 use crate::shard::reply::Reply;
 use crate::shard::settle::{after_crash, close_attempt, give_back};
@@ -47,21 +47,8 @@ pub(crate) fn decide(draft: &mut Draft<'_>) -> Result<Reply, Halt> {
     for key in soft.expired(now).take(TICK_LEASES_MAX) {
         gather(&mut need, expire(draft, key))?;
     }
-    if need.is_empty() {
-        Ok(Reply::Ticked)
-    } else {
-        Err(need.into())
-    }
-}
-
-fn gather(need: &mut Need, part: Result<(), Halt>) -> Result<(), Halt> {
-    match part {
-        Err(Halt::Need(missing)) => {
-            need.add(missing);
-            Ok(())
-        }
-        other => other,
-    }
+    need.settled()?;
+    Ok(Reply::Ticked)
 }
 
 /// Reads the next page of what soft state is rebuilt from.
@@ -233,9 +220,6 @@ fn due_jobs(draft: &mut Draft<'_>, rows: &[(Key, Bytes)]) -> Result<Vec<DueJob>,
             Err(other) => return Err(other),
         }
     }
-    if need.is_empty() {
-        Ok(jobs)
-    } else {
-        Err(need.into())
-    }
+    need.settled()?;
+    Ok(jobs)
 }
