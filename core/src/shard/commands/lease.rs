@@ -226,10 +226,12 @@ impl Walk {
         group: &TaskGroup,
     ) -> Result<Option<Candidate>, Halt> {
         loop {
-            if self.rows.is_empty() && !self.read(draft, group)? {
-                return Ok(None);
+            if self.rows.is_empty() {
+                if !self.read(draft, group)? {
+                    return Ok(None);
+                }
+                self.ask_for_all(draft)?;
             }
-            self.ask_for_all(draft)?;
             let Some(row) = self.rows.pop_front() else {
                 return Ok(None);
             };
