@@ -1,5 +1,5 @@
 //! Keys order as their parts do, come back as they were, and no bytes make reading panic.
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::restriction)]
+#![allow(missing_docs, unreachable_pub, clippy::restriction)]
 
 use std::fmt::Debug;
 
@@ -151,7 +151,9 @@ proptest! {
     }
 
     #[test]
-    fn payload_keys_order_as_their_parts_and_come_back(one in payload_key(), other in payload_key()) {
+    fn payload_keys_order_as_their_parts_and_come_back(
+        one in payload_key(), other in payload_key()
+    ) {
         let keys = [&one, &other].map(|parts| PayloadKey::key(&parts.job, parts.slot));
         prop_assert_eq!(one.cmp(&other), keys[0].cmp(&keys[1]));
         prop_assert_eq!(PayloadKey::read_key(&keys[0]), Ok(one));

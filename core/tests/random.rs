@@ -1,5 +1,5 @@
-//! Random sequences of commands: every reply is as an independent oracle says, every invariant holds
-//! after every command, and at the end every job comes to its end.
+//! Random sequences of commands: every reply is as an independent oracle says, every invariant
+//! holds after every command, and at the end every job comes to its end.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -13,8 +13,8 @@ mod common;
 use bytes::Bytes;
 use common::oracle::{Oracle, Stands};
 use common::{
-    Shard, get, grantee, group, heartbeat, job, lease, lease_job, policy, queue, report, request,
-    success, tenant, worker,
+    Shard, get, group, heartbeat, job, lease, lease_job, policy, queue, report, request, success,
+    tenant, worker,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::Command;

@@ -1,5 +1,5 @@
-//! Every sigil in the code stands in `specs/sigils.md`, and the other way round; every invariant that
-//! is registered has a state that is known to break it. Which states those are is what
+//! Every sigil in the code stands in `specs/sigils.md`, and the other way round; every invariant
+//! that is registered has a state that is known to break it. Which states those are is what
 //! `invariants.rs` runs, so neither list can go stale.
 #![allow(
     missing_docs,

@@ -375,7 +375,9 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_task_id_is_refused_or_names_another_task(at in any::<usize>(), to in "[A-Za-z0-9_-]") {
+    fn a_changed_task_id_is_refused_or_names_another_task(
+        at in any::<usize>(), to in "[A-Za-z0-9_-]"
+    ) {
         let text = task(0x0102_0304_0506_0708).encode();
         let at = at % text.len();
         let changed = format!("{}{to}{}", &text[..at], &text[at + 1..]);

@@ -20,8 +20,8 @@ pub const TENANTS: SoftInvariant = SoftInvariant {
 /// Whoever is leased is watched.
 pub const LEASES: SoftInvariant = SoftInvariant {
     sigil: "SILO-SOFT-2",
-    statement: "Exactly the leased jobs have a deadline, at most one lease's duration ahead; those of \
-                a tenant whose row does not decode have none until it is mended.",
+    statement: "Exactly the leased jobs have a deadline, at most one lease's duration ahead; those \
+                of a tenant whose row does not decode have none until it is mended.",
     check: check_leases,
 };
 

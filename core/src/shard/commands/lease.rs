@@ -114,8 +114,8 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
 }
 
 /// Whoever is expected to get a turn, in order. Everything that its tasks will come from is loaded
-/// in three rounds, however many tenants, priorities and tasks there are: tenants, their queues, the
-/// jobs in them.
+/// in three rounds, however many tenants, priorities and tasks there are: tenants, their queues,
+/// the jobs in them.
 fn walks<'a>(
     draft: &mut Draft<'_>,
     turns: &mut impl Iterator<Item = &'a Tenant>,
@@ -263,7 +263,7 @@ impl Walk {
         }
     }
 
-    /// Reads the tenant's first rows, of as many queues as its share needs. False when there are none.
+    /// Reads the tenant's first rows, of as many queues as its share needs. False if there are none.
     fn read(&mut self, draft: &mut Draft<'_>, group: &TaskGroup) -> Result<bool, Halt> {
         let tenant = draft.tenant(&self.tenant)?;
         let heads: Vec<(Queue, Head)> = tenant

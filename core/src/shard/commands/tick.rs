@@ -148,8 +148,8 @@ fn expire(draft: &mut Draft<'_>, key: &JobKey) -> Result<(), Halt> {
         need.add(missing);
     }
     need.settled()?;
-    // The description is looked at only for a lease that is there: a job that was set aside may have
-    // a damaged one, and must not be met here for ever.
+    // The description is looked at only for a lease that is there: a job that was set aside may
+    // have a damaged one, and must not be met here for ever.
     let state = draft.state(key)?;
     let is_known = |state: &StateRow| state.lease().is_some_and(|l| l.nonce == known.nonce);
     let Some(mut state) = state.clone().filter(is_known) else {
