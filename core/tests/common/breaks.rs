@@ -1,5 +1,5 @@
-//! For each registered invariant, states that break it. The tests run each of these, and fail when a
-//! registered invariant has none, so the table cannot go stale.
+//! For each registered invariant, states that break it. The tests run each of these, and fail when
+//! a registered invariant has none, so the table cannot go stale.
 
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
