@@ -353,10 +353,3 @@ fn names_out_of_bounds_are_refused_when_they_are_read() {
     empty.remove(at + 4);
     assert!(States::read_row(&empty).is_err(), "no task group");
 }
-
-/// Prints what `golden.txt` would be made of: for a new line, never to replace one.
-#[test]
-#[ignore = "prints golden rows"]
-fn print() {
-    println!("{}", lines().join("\n"));
-}

@@ -13,7 +13,6 @@
 
 pub mod attempts_contiguous;
 pub mod attempts_final;
-pub mod canonical;
 pub mod data;
 pub mod decodes;
 pub mod description;
@@ -94,7 +93,6 @@ pub const ALL: &[Invariant] = &[
     lease::INVARIANT,
     attempts_contiguous::INVARIANT,
     data::INVARIANT,
-    canonical::INVARIANT,
     decodes::INVARIANT,
     quarantine::INVARIANT,
 ];

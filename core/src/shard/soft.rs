@@ -167,6 +167,11 @@ impl Soft {
         self.rings.keys()
     }
 
+    /// Whether a task group is known to have ready work.
+    pub fn has_ready(&self, group: &TaskGroup) -> bool {
+        self.rings.contains_key(group)
+    }
+
     /// Grows whenever [`Soft::groups`] may have changed.
     pub const fn groups_version(&self) -> u64 {
         self.groups_version

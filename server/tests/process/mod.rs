@@ -20,12 +20,18 @@ pub(crate) struct Site {
 impl Site {
     /// A fresh folder, and a port that is free now.
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), addr: free_addr() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            addr: free_addr(),
+        }
     }
 
     /// The same data, served on another port.
     pub(crate) fn config_at(&self, addr: SocketAddr, more: &str) -> PathBuf {
-        let path = self.folder.path().join(format!("silo-{}.toml", addr.port()));
+        let path = self
+            .folder
+            .path()
+            .join(format!("silo-{}.toml", addr.port()));
         let data = self.folder.path().join("data");
         let text = format!(
             "[server]\ngrpc_addr = \"{addr}\"\n{more}\n\
@@ -80,7 +86,9 @@ impl Server {
 
     /// Asks it to stop, as an init system does.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
         assert!(status.unwrap().success());
     }
 
@@ -109,7 +117,13 @@ impl Drop for Server {
 /// The binary under test, without the environment's settings.
 pub(crate) fn silo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_silo"));
-    for name in ["SILO_CONFIG", "SILO_DATA", "SILO_GRPC_ADDR", "SILO_TENANCY", "RUST_LOG"] {
+    for name in [
+        "SILO_CONFIG",
+        "SILO_DATA",
+        "SILO_GRPC_ADDR",
+        "SILO_TENANCY",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     command
