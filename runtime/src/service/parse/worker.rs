@@ -2,9 +2,9 @@
 
 use silo_core::shard::commands::enqueue::check_lease;
 use silo_core::shard::commands::heartbeat::Heartbeat;
+use silo_core::shard::commands::lease::Grantee;
 use silo_core::shard::commands::lease_job::LeaseJob;
 use silo_core::shard::commands::report::{Outcome, Report};
-use silo_core::shard::moves::Grantee;
 use silo_core::types::Invalid;
 use silo_core::types::name::{TaskGroup, WorkerId};
 use silo_core::types::time::Millis;
