@@ -17,10 +17,10 @@ use crate::executor::shard::Shard;
 use crate::node::Node;
 use crate::proto::silo_server::Silo;
 use crate::proto::{self, LeaseTaskResponse, LeaseTasksResponse};
+use crate::service::ServiceOptions;
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::lease::{Leased, gather, leased};
-use crate::service::options::ServiceOptions;
 use crate::service::parse::Parser;
 use crate::service::{cluster, route, write};
 

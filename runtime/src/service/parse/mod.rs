@@ -20,7 +20,7 @@ use silo_core::types::time::Millis;
 use crate::node::Node;
 use crate::proto::SerializedBytes;
 use crate::proto::serialized_bytes::Encoding;
-use crate::service::options::ServiceOptions;
+use crate::service::ServiceOptions;
 use crate::service::parse::tenancy::Tenancy;
 
 /// What parsing needs to know of the server.

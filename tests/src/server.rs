@@ -1,0 +1,152 @@
+//! A server in this process: a node on memory, its service on a socket of its own.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use silo_core::types::time::Millis;
+use silo_runtime::clock::SlewedClock;
+use silo_runtime::executor::shard::ShardContext;
+use silo_runtime::executor::stage::StageLimits;
+use silo_runtime::node::{Node, NodeOptions};
+use silo_runtime::proto::silo_client::SiloClient;
+use silo_runtime::service::{ServeError, ServiceOptions, serve};
+use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::clock::SystemWallClock;
+use silo_runtime::storage::config::{BackendConfig, StorageConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+/// Why a test could not be set up, or did not end cleanly.
+pub type Trouble = Box<dyn Error + Send + Sync>;
+
+/// A client as generated from the contract, with its limits lifted to the server's.
+pub type Client = SiloClient<Channel>;
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// How many shards.
+    pub shards: u32,
+    /// Whether callers name a tenant.
+    pub tenancy: bool,
+    /// Whether `ResetShards` is allowed.
+    pub dev_mode: bool,
+    /// How long leases last, in milliseconds.
+    pub lease_ms: u64,
+    /// The service.
+    pub service: ServiceOptions,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            tenancy: false,
+            dev_mode: false,
+            lease_ms: 10_000,
+            service: ServiceOptions::default(),
+        }
+    }
+}
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its node.
+    pub node: Arc<Node>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Cancelled to shut it down.
+    pub shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Server {
+    /// Starts a server and waits until every shard answers.
+    ///
+    /// # Errors
+    /// Whatever kept it from starting.
+    pub async fn start(setup: Setup) -> Result<Self, Trouble> {
+        let server = Self::begin(setup).await?;
+        server.node.opened().await?;
+        Ok(server)
+    }
+
+    /// Starts a server, whose shards may still be opening.
+    ///
+    /// # Errors
+    /// Whatever kept it from starting.
+    pub async fn begin(setup: Setup) -> Result<Self, Trouble> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let options = NodeOptions {
+            node_id: "node-1".to_owned(),
+            advertised_addr: address.to_string(),
+            tenancy: setup.tenancy,
+            shards: NonZeroU32::new(setup.shards).ok_or("a node needs a shard")?,
+            lease_default: Millis::new(setup.lease_ms),
+            dev_mode: setup.dev_mode,
+        };
+        let storage = Storage::open(&StorageConfig::new(BackendConfig::Memory)).await?;
+        let context = ShardContext {
+            storage,
+            clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
+            wall: Arc::new(SystemWallClock::default()),
+            limits: StageLimits::default(),
+        };
+        let node = Arc::new(Node::start(options, context).await?);
+        let shutdown = CancellationToken::new();
+        let serving = serve(Arc::clone(&node), listener, setup.service, shutdown.clone());
+        let serving = tokio::spawn(serving);
+        Ok(Self {
+            node,
+            address,
+            shutdown,
+            serving,
+        })
+    }
+
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    pub async fn channel(&self) -> Result<Channel, Trouble> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?;
+        Ok(endpoint.connect().await?)
+    }
+
+    /// A client on a connection of its own.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    pub async fn client(&self) -> Result<Client, Trouble> {
+        Ok(SiloClient::new(self.channel().await?)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX))
+    }
+
+    /// The ids of its shards, in the order of their ranges.
+    #[must_use]
+    pub fn shard_ids(&self) -> Vec<String> {
+        let shards = self.node.shards();
+        shards
+            .iter()
+            .map(|shard| shard.entry().shard_id.to_string())
+            .collect()
+    }
+
+    /// Shuts the service down and closes the node.
+    ///
+    /// # Errors
+    /// When the service ended badly.
+    pub async fn stop(self) -> Result<(), Trouble> {
+        self.shutdown.cancel();
+        self.serving.await??;
+        self.node.close().await;
+        Ok(())
+    }
+}
