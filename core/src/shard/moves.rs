@@ -1,6 +1,7 @@
 //! How a job moves. One way into a queue, one way out of wherever it is, one way to a lease: every
 //! command uses these, so no path can forget an index row, a head or, once they exist, a limit.
 
+use crate::shard::commands::lease::Grantee;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt};
 use crate::shard::reply::{Content, Task};
@@ -13,8 +14,7 @@ use crate::table::place::{Head, Place};
 use crate::table::ready::{Readies, ReadyKey, ReadyRow};
 use crate::table::running::{RunningRow, Runnings};
 use crate::table::state::{EndCode, Ended, Lease, Position, StateRow};
-use crate::types::name::WorkerId;
-use crate::types::time::{Millis, Timestamp};
+use crate::types::time::Timestamp;
 
 /// Where in its queue a job enters.
 #[derive(Clone, Copy)]
@@ -160,15 +160,4 @@ pub(crate) fn end(state: &mut StateRow, now: Timestamp, status: Ended, code: Opt
         at: now,
         code,
     };
-}
-
-/// Who gets a lease, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grantee {
-    /// Who.
-    pub worker: WorkerId,
-    /// As the worker asked; else as the job says; else the default.
-    pub lease: Option<Millis>,
-    /// The server's default.
-    pub lease_default: Millis,
 }

@@ -182,6 +182,17 @@ impl Soft {
             .is_some_and(|ring| ring.contains(tenant))
     }
 
+    /// Every tenant in the ring of every task group.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = (&TaskGroup, &Tenant)> {
+        let of_group = |(group, ring)| tenants_of(group, ring);
+        self.rings.iter().flat_map(of_group)
+    }
+
+    /// Every job that is known to be leased.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = &JobKey> {
+        self.leases.keys()
+    }
+
     pub(crate) fn ring(&self, group: &TaskGroup) -> Option<&Ring> {
         self.rings.get(group)
     }
@@ -314,4 +325,11 @@ impl Soft {
             self.expiries.remove(&(known.deadline, key.clone()));
         }
     }
+}
+
+fn tenants_of<'a>(
+    group: &'a TaskGroup,
+    ring: &'a Ring,
+) -> impl Iterator<Item = (&'a TaskGroup, &'a Tenant)> {
+    ring.iter().map(move |tenant| (group, tenant))
 }

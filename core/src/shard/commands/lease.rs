@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt};
-use crate::shard::moves::{Grantee, grant, leave};
+use crate::shard::moves::{grant, leave};
 use crate::shard::reply::Reply;
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
@@ -18,8 +18,9 @@ use crate::table::ready::{Readies, ReadyKey};
 use crate::table::state::{Position, StateRow};
 use crate::table::tenant::Queue;
 use crate::table::{Table, TableId};
-use crate::types::name::TaskGroup;
+use crate::types::name::{TaskGroup, WorkerId};
 use crate::types::tenant::Tenant;
+use crate::types::time::Millis;
 
 /// Most tasks in one lease, whatever was asked for.
 pub const TASKS_MAX: u32 = 1000;
@@ -35,6 +36,17 @@ pub struct Lease {
     pub tasks_max: u32,
     /// At most so many bytes of payload and metadata; a single larger task still goes out alone.
     pub bytes_max: u64,
+}
+
+/// Who gets a lease, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grantee {
+    /// Who.
+    pub worker: WorkerId,
+    /// As the worker asked; else as the job says; else the default.
+    pub lease: Option<Millis>,
+    /// The server's default.
+    pub lease_default: Millis,
 }
 
 pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt> {

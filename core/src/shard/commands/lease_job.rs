@@ -1,7 +1,8 @@
 //! LeaseJob: hand out one given job, out of its turn. For tests and for people. (SILO-LEASE-T2)
 
+use crate::shard::commands::lease::Grantee;
 use crate::shard::draft::{Draft, Halt};
-use crate::shard::moves::{Grantee, grant, leave};
+use crate::shard::moves::{grant, leave};
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
 use crate::table::job::JobKey;

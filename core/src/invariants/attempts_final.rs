@@ -1,0 +1,50 @@
+//! SILO-ATT-2.
+
+use crate::invariants::StepInvariant;
+use crate::invariants::image::{Image, name};
+use crate::table::attempt::{Attempt, AttemptKey};
+use crate::table::job::JobKey;
+
+/// One outcome ends an attempt.
+pub const INVARIANT: StepInvariant = StepInvariant {
+    sigil: "SILO-ATT-2",
+    statement: "The number of ended attempts only grows, and an attempt that has ended never changes.",
+    check,
+};
+
+fn check(before: &Image, after: &Image) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (key, old) in &before.states {
+        let Some(new) = after.states.get(key) else {
+            continue;
+        };
+        if !before.is_sound(key) || !after.is_sound(key) {
+            continue;
+        }
+        if new.attempts_ended < old.attempts_ended {
+            let (was, is) = (old.attempts_ended, new.attempts_ended);
+            violations.push(format!("{}: {was} attempts became {is}", name(key)));
+        }
+        if let Some(last) = old.last.as_ref().filter(|last| last.end.is_some()) {
+            violations.extend(changed(after, key, last));
+        }
+    }
+    for (place, old) in &before.attempts {
+        let key = JobKey {
+            tenant: place.tenant.clone(),
+            job: place.job.clone(),
+        };
+        if after.states.contains_key(&key) && after.is_sound(&key) && before.is_sound(&key) {
+            violations.extend(changed(after, &key, old));
+        }
+    }
+    violations
+}
+
+fn changed(after: &Image, key: &JobKey, old: &Attempt) -> Option<String> {
+    let last = after.states.get(key).and_then(|state| state.last.as_ref());
+    let new = last
+        .filter(|last| last.number == old.number)
+        .or_else(|| after.attempts.get(&AttemptKey::of(key, old.number)));
+    (new != Some(old)).then(|| format!("{}: {old:?} became {new:?}", name(key)))
+}

@@ -1,0 +1,70 @@
+//! SILO-DATA-1.
+
+use std::collections::BTreeMap;
+
+use crate::invariants::Invariant;
+use crate::invariants::image::{Image, job_of_attempt, name};
+use crate::table::attempt::Attempt;
+use crate::table::job::JobKey;
+use crate::table::payload::{PAYLOAD_SLOT, PayloadKey};
+use crate::types::data::{DATA_INLINE_BYTES_MAX, Data, digest};
+
+/// Large data is there as long as it is spoken of, and no longer.
+pub const INVARIANT: Invariant = Invariant {
+    sigil: "SILO-DATA-1",
+    statement: "Payload rows are exactly those that a job or attempt refers to, as long as it says.",
+    check,
+};
+
+fn check(image: &Image) -> Vec<String> {
+    let mut referred: BTreeMap<PayloadKey, &Data> = BTreeMap::new();
+    let mut refer = |key: &JobKey, slot, data| {
+        let job = key.clone();
+        referred.insert(PayloadKey { job, slot }, data);
+    };
+    for (key, job) in &image.jobs {
+        refer(key, PAYLOAD_SLOT, &job.payload);
+    }
+    for (key, attempt) in &image.attempts {
+        if let Some(data) = data(attempt) {
+            refer(&job_of_attempt(key.clone()), attempt.number, data);
+        }
+    }
+    for (key, state) in &image.states {
+        if let Some((last, data)) = state.last.as_ref().and_then(|a| Some((a, data(a)?))) {
+            refer(key, last.number, data);
+        }
+    }
+    let mut violations = Vec::new();
+    for (at, data) in &referred {
+        let stored = image.payloads.get(at);
+        if image.is_sound(&at.job)
+            && let Some(why) = judge(data, stored.map(|bytes| &**bytes))
+        {
+            violations.push(format!("{} slot {}: {why}", name(&at.job), at.slot));
+        }
+    }
+    for at in image.payloads.keys() {
+        if !referred.contains_key(at) && image.is_sound(&at.job) {
+            violations.push(format!("{} slot {}: nobody's", name(&at.job), at.slot));
+        }
+    }
+    violations
+}
+
+fn data(attempt: &Attempt) -> Option<&Data> {
+    attempt.end.as_ref().and_then(|end| end.how.data())
+}
+
+fn judge(data: &Data, stored: Option<&[u8]>) -> Option<&'static str> {
+    match (data, stored) {
+        (Data::Inline(bytes), None) if bytes.len() <= DATA_INLINE_BYTES_MAX => None,
+        (Data::Inline(_), None) => Some("too long to stand inline"),
+        (Data::Inline(_), Some(_)) => Some("stands inline and in a row"),
+        (Data::Stored { .. }, None) => Some("its row is missing"),
+        (Data::Stored { len, digest: known }, Some(bytes)) => {
+            let is_same = u64::try_from(bytes.len()) == Ok(*len) && digest(bytes) == *known;
+            (!is_same).then_some("its row is other data")
+        }
+    }
+}

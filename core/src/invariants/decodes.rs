@@ -1,0 +1,16 @@
+//! SILO-KEY-2.
+
+use crate::invariants::Invariant;
+use crate::invariants::image::Image;
+
+/// Nothing unreadable is ever written. Checkers that damage rows on purpose expect this one.
+pub const INVARIANT: Invariant = Invariant {
+    sigil: "SILO-KEY-2",
+    statement: "Every row is of a known table and decodes.",
+    check,
+};
+
+fn check(image: &Image) -> Vec<String> {
+    let rows = image.unreadable.iter();
+    rows.map(|(key, why)| format!("{key:?}: {why}")).collect()
+}

@@ -1,0 +1,82 @@
+//! SILO-SOFT-1 and SILO-SOFT-2.
+
+use std::collections::BTreeSet;
+
+use crate::invariants::SoftInvariant;
+use crate::invariants::image::{Image, name};
+use crate::shard::soft::Soft;
+use crate::types::name::TaskGroup;
+use crate::types::tenant::Tenant;
+use crate::types::time::Timestamp;
+
+/// Whoever has work has a turn.
+pub const TENANTS: SoftInvariant = SoftInvariant {
+    sigil: "SILO-SOFT-1",
+    statement: "The ring of a task group has exactly the tenants with ready jobs in it, and no \
+                tenant's due jobs are looked at later than the first of them is due.",
+    check: check_tenants,
+};
+
+/// Whoever is leased is watched.
+pub const LEASES: SoftInvariant = SoftInvariant {
+    sigil: "SILO-SOFT-2",
+    statement: "Exactly the leased jobs have a deadline, at most one lease's duration ahead.",
+    check: check_leases,
+};
+
+fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut expected: BTreeSet<(&TaskGroup, &Tenant)> = BTreeSet::new();
+    for (tenant, row) in &image.tenants {
+        expected.extend(row.ready.keys().map(|queue| (&queue.group, tenant)));
+        let Some(head) = row.due else { continue };
+        match soft.due(tenant) {
+            Some(at) if at <= head.low.at => {}
+            known => violations.push(format!("{tenant}: due {head:?}, known {known:?}")),
+        }
+        if soft.next_wake().is_none_or(|at| at > head.low.at.max(now)) {
+            violations.push(format!("{tenant}: nobody wakes for {head:?}"));
+        }
+    }
+    let in_ring: BTreeSet<(&TaskGroup, &Tenant)> = soft
+        .turns()
+        .filter(|(_, tenant)| !image.damaged_tenants.contains(tenant))
+        .collect();
+    let missing = expected.difference(&in_ring);
+    violations.extend(missing.map(|(group, tenant)| format!("{tenant} has no turn in {group}")));
+    let extra = in_ring.difference(&expected);
+    violations.extend(extra.map(|(group, tenant)| format!("{tenant} has no work in {group}")));
+    violations
+}
+
+fn check_leases(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (key, row) in &image.running {
+        if !image.is_sound(key) {
+            continue;
+        }
+        match soft.lease(key) {
+            Some(known) if known.nonce != row.nonce => {
+                violations.push(format!("{}: another lease is watched", name(key)));
+            }
+            Some(known) if known.deadline > now.after(row.duration) => {
+                let ahead = known.deadline.since(now);
+                violations.push(format!("{}: it ends only in {ahead}", name(key)));
+            }
+            Some(known)
+                if soft
+                    .next_wake()
+                    .is_none_or(|at| at > known.deadline.max(now)) =>
+            {
+                violations.push(format!("{}: nobody wakes for its end", name(key)));
+            }
+            Some(_) => {}
+            None => violations.push(format!("{}: its lease is not watched", name(key))),
+        }
+    }
+    let unknown = soft
+        .leases()
+        .filter(|key| image.is_sound(key) && !image.running.contains_key(key));
+    violations.extend(unknown.map(|key| format!("{}: watched, not leased", name(key))));
+    violations
+}

@@ -1,0 +1,27 @@
+//! SILO-TEN-2.
+
+use std::collections::BTreeSet;
+
+use crate::invariants::Invariant;
+use crate::invariants::image::Image;
+use crate::types::tenant::Tenant;
+
+/// A tenant's row comes with its first job and goes with its last.
+pub const INVARIANT: Invariant = Invariant {
+    sigil: "SILO-TEN-2",
+    statement: "A tenant has a row exactly when it has jobs.",
+    check,
+};
+
+fn check(image: &Image) -> Vec<String> {
+    let states = image.states.keys().chain(image.damaged_states.keys());
+    let with_jobs: BTreeSet<&Tenant> = states.map(|key| &key.tenant).collect();
+    let with_row: BTreeSet<&Tenant> = image.tenants.keys().chain(&image.damaged_tenants).collect();
+    let no_row = with_jobs
+        .difference(&with_row)
+        .map(|tenant| format!("{tenant} has jobs and no row"));
+    let no_jobs = with_row
+        .difference(&with_jobs)
+        .map(|tenant| format!("{tenant} has a row and no jobs"));
+    no_row.chain(no_jobs).collect()
+}

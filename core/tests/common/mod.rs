@@ -1,0 +1,367 @@
+//! What the tests of the shard machine share: a shard that checks itself after every command, and
+//! short ways to say the commands.
+
+pub mod breaks;
+pub mod oracle;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use silo_core::invariants::image::Image;
+use silo_core::invariants::{Violation, check_all, check_soft, check_step};
+use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::heartbeat::Heartbeat;
+use silo_core::shard::commands::inspect::Get;
+use silo_core::shard::commands::lease::{Grantee, Lease};
+use silo_core::shard::commands::lease_job::LeaseJob;
+use silo_core::shard::commands::report::{Outcome, Report};
+use silo_core::shard::decision::{Change, Notice};
+use silo_core::shard::refusal::{Gone, Refusal};
+use silo_core::shard::reply::{JobView, Reply, Task};
+use silo_core::shard::soft::Soft;
+use silo_core::shard::view::Rows;
+use silo_core::shard::{decide, fold};
+use silo_core::table::Table;
+use silo_core::table::job::JobKey;
+use silo_core::table::key::Key;
+use silo_core::table::state::{StateRow, States, Status};
+use silo_core::table::tenant::Queue;
+use silo_core::types::data::NIL;
+use silo_core::types::entropy::{Entropy, RequestId};
+use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::retry::{Jitter, RetryPolicy};
+use silo_core::types::task::TaskId;
+use silo_core::types::tenant::Tenant;
+use silo_core::types::time::{Millis, Timestamp};
+
+/// The time at which every test begins.
+pub const START: i64 = 1_700_000_000_000;
+/// How long a lease lasts when nobody says otherwise.
+pub const LEASE: u64 = 10_000;
+/// Sigil of "every row decodes", which tests that damage rows expect.
+pub const DECODES: &str = "SILO-KEY-2";
+
+/// A shard over a complete map, checked after every command.
+#[derive(Clone)]
+pub struct Shard {
+    pub soft: Soft,
+    pub rows: Rows,
+    pub now: i64,
+    /// Whether invariants are checked: reading every row after every command is slow when many.
+    pub is_checked: bool,
+    /// Whether unreadable rows are expected.
+    pub is_damaged: bool,
+    /// What the last command changed, over all of its rounds.
+    pub changes: Vec<Change>,
+    /// What the last command noticed.
+    pub notices: Vec<Notice>,
+    image: Image,
+    stamps: u64,
+}
+
+impl Shard {
+    /// Empty, with soft state recovered.
+    pub fn new() -> Self {
+        let mut shard = Self {
+            soft: Soft::lost(),
+            rows: Rows::default(),
+            now: START,
+            is_checked: true,
+            is_damaged: false,
+            changes: Vec::new(),
+            notices: Vec::new(),
+            image: Image::default(),
+            stamps: 0,
+        };
+        shard.settle();
+        shard
+    }
+
+    /// A stamp that no other command has.
+    pub fn stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp {
+            now: Timestamp::from_millis(self.now),
+            entropy: entropy(self.stamps),
+        }
+    }
+
+    /// Judges and folds a command, and checks everything that must be true afterwards.
+    pub fn run(&mut self, command: &Command) -> Reply {
+        let stamp = self.stamp();
+        self.changes.clear();
+        self.notices.clear();
+        for _ in 0..1000 {
+            let decision = decide(&self.soft, &self.rows, &stamp, command).expect("a complete map");
+            let keys: Vec<&Key> = decision.changes.iter().map(|c| &c.key).collect();
+            assert!(keys.windows(2).all(|pair| pair[0] < pair[1]), "{keys:?}");
+            if matches!(decision.reply, Reply::Refused(_)) {
+                assert!(decision.changes.is_empty(), "a refusal changed {keys:?}");
+            }
+            fold(&mut self.soft, &mut self.rows, &decision);
+            self.changes.extend(decision.changes);
+            self.notices.extend(decision.notices);
+            self.check(command);
+            if decision.reply != Reply::Again {
+                return decision.reply;
+            }
+        }
+        panic!("{command:?} set jobs aside without end");
+    }
+
+    fn check(&mut self, command: &Command) {
+        if !self.is_checked {
+            return;
+        }
+        let image = Image::read(&self.rows.map);
+        let now = Timestamp::from_millis(self.now);
+        let mut violations = check_all(&image);
+        violations.extend(check_step(&self.image, &image));
+        violations.extend(check_soft(&image, &self.soft, now));
+        violations.retain(|v| !(self.is_damaged && v.sigil == DECODES));
+        assert!(violations.is_empty(), "{command:?}\n{}", lines(&violations));
+        self.image = image;
+    }
+
+    /// Every row, decoded.
+    pub fn image(&self) -> Image {
+        Image::read(&self.rows.map)
+    }
+
+    /// Ticks until nothing is left to do now; says how many ticks it took.
+    pub fn settle(&mut self) -> usize {
+        for ticks in 0..10_000 {
+            match self.soft.next_wake() {
+                Some(at) if at <= Timestamp::from_millis(self.now) => {
+                    assert_eq!(self.run(&Command::Tick), Reply::Ticked);
+                }
+                _ => return ticks,
+            }
+        }
+        panic!("ticks without end");
+    }
+
+    /// Lets time pass and does what is due then.
+    pub fn pass(&mut self, millis: i64) {
+        self.now += millis;
+        self.settle();
+    }
+
+    pub fn enqueue(&mut self, enqueue: Enqueue) -> JobKey {
+        let tenant = enqueue.tenant.clone();
+        match self.run(&Command::Enqueue(Box::new(enqueue))) {
+            Reply::Enqueued(job) => JobKey { tenant, job },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn lease(&mut self, tasks_max: u32) -> Vec<Task> {
+        self.lease_from("g", tasks_max)
+    }
+
+    pub fn lease_from(&mut self, group: &str, tasks_max: u32) -> Vec<Task> {
+        match self.run(&lease(group, tasks_max)) {
+            Reply::Leased(tasks) => tasks,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Leases the one job that is ready.
+    pub fn lease_one(&mut self) -> Task {
+        let mut tasks = self.lease(1);
+        assert_eq!(tasks.len(), 1, "one task is ready");
+        tasks.remove(0)
+    }
+
+    pub fn report(&mut self, task: &TaskId, outcome: Outcome) -> Reply {
+        self.run(&report(task, outcome))
+    }
+
+    pub fn heartbeat(&mut self, task: &TaskId) -> Reply {
+        self.run(&heartbeat(task, "w"))
+    }
+
+    pub fn cancel(&mut self, key: &JobKey) -> Reply {
+        self.run(&Command::Cancel(key.clone()))
+    }
+
+    pub fn state(&self, key: &JobKey) -> StateRow {
+        let bytes = &self.rows.map[&States::key(key)];
+        States::read_row(bytes).expect("a readable state")
+    }
+
+    pub fn status(&self, key: &JobKey) -> Status {
+        self.state(key).status()
+    }
+
+    pub fn view(&mut self, key: &JobKey) -> JobView {
+        match self.run(&get(key)) {
+            Reply::Job(view) => *view,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Cuts a row short, so that it does not decode but still says its first bytes.
+    pub fn damage(&mut self, key: &Key) {
+        let row = self.rows.map.get(key).expect("a row to damage");
+        let short = row.slice(..row.len().min(4));
+        self.rows.map.insert(key.clone(), short);
+        self.is_damaged = true;
+    }
+}
+
+/// Entropy that differs for every number.
+pub fn entropy(number: u64) -> Entropy {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let both = (u128::from(mixed) << 64) | u128::from(number);
+    Entropy(both.to_be_bytes())
+}
+
+pub fn lines(violations: &[Violation]) -> String {
+    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+pub fn tenant(name: &str) -> Tenant {
+    Tenant::parse(name).unwrap()
+}
+
+pub fn group(name: &str) -> TaskGroup {
+    TaskGroup::parse(name).unwrap()
+}
+
+pub fn worker(name: &str) -> WorkerId {
+    WorkerId::parse(name).unwrap()
+}
+
+pub fn job(tenant_name: &str, id: &str) -> JobKey {
+    JobKey {
+        tenant: tenant(tenant_name),
+        job: JobId::parse(id).unwrap(),
+    }
+}
+
+pub fn queue(group_name: &str, priority: u32) -> Queue {
+    Queue {
+        group: group(group_name),
+        priority: Priority::parse(priority).unwrap(),
+    }
+}
+
+/// A plain job of tenant "t" in group "g", with this id.
+pub fn plain(id: &str) -> Enqueue {
+    Enqueue {
+        tenant: tenant("t"),
+        id: Some(JobId::parse(id).unwrap()),
+        request: None,
+        queue: queue("g", 10),
+        start_at: None,
+        retry: None,
+        max_crashes: 2,
+        lease: None,
+        metadata: BTreeMap::new(),
+        payload: Bytes::from_static(NIL),
+    }
+}
+
+pub fn of_tenant(name: &str, id: &str) -> Enqueue {
+    Enqueue {
+        tenant: tenant(name),
+        ..plain(id)
+    }
+}
+
+pub fn retrying(id: &str, retry_count: u32) -> Enqueue {
+    Enqueue {
+        retry: Some(policy(retry_count)),
+        ..plain(id)
+    }
+}
+
+/// Retries after 1 s, 2 s, 4 s … at most 8 s, without jitter.
+pub fn policy(retry_count: u32) -> RetryPolicy {
+    RetryPolicy {
+        retry_count,
+        initial_interval: Millis::new(1000),
+        max_interval: Millis::new(8000),
+        backoff_factor: 2.0,
+        jitter: Jitter::None,
+    }
+}
+
+pub fn request(number: u8) -> Option<RequestId> {
+    Some(RequestId([number; 16]))
+}
+
+pub fn grantee(name: &str) -> Grantee {
+    Grantee {
+        worker: worker(name),
+        lease: None,
+        lease_default: Millis::new(LEASE),
+    }
+}
+
+pub fn lease(group_name: &str, tasks_max: u32) -> Command {
+    Command::Lease(Lease {
+        group: group(group_name),
+        grantee: grantee("w"),
+        tasks_max,
+        bytes_max: u64::MAX,
+    })
+}
+
+pub fn lease_job(key: &JobKey) -> Command {
+    Command::LeaseJob(LeaseJob {
+        key: key.clone(),
+        grantee: grantee("w"),
+    })
+}
+
+pub fn heartbeat(task: &TaskId, name: &str) -> Command {
+    Command::Heartbeat(Heartbeat {
+        task: task.clone(),
+        worker: worker(name),
+    })
+}
+
+pub fn report(task: &TaskId, outcome: Outcome) -> Command {
+    Command::Report(Report {
+        task: task.clone(),
+        outcome,
+    })
+}
+
+pub fn get(key: &JobKey) -> Command {
+    Command::Get(Get {
+        key: key.clone(),
+        earlier_attempts: true,
+    })
+}
+
+pub fn success() -> Outcome {
+    Outcome::Success {
+        data: Bytes::from_static(b"done"),
+    }
+}
+
+pub fn failure() -> Outcome {
+    Outcome::Failure {
+        code: "E".to_owned(),
+        data: Bytes::from_static(b"broken"),
+        retryable: true,
+        retry_after: None,
+    }
+}
+
+/// A refusal of a report or heartbeat, for this reason.
+pub fn gone(task: &TaskId, gone: Gone) -> Reply {
+    Reply::Refused(Refusal::LeaseNotFound {
+        task: task.clone(),
+        gone,
+    })
+}
+
+pub fn ids(tasks: &[Task]) -> Vec<&str> {
+    tasks.iter().map(|task| task.id.job.as_str()).collect()
+}
