@@ -331,8 +331,8 @@ impl Driver {
         } = self;
         // Dropping the jobs answers whoever waits for large data: their reply ends unsent.
         drop(jobs);
-        for (caller, failure) in stage.fail() {
-            let _ = caller.send(Answer::Failed(failure));
+        for (caller, answer) in stage.fail() {
+            let _ = caller.send(answer);
         }
         // On local files a put that succeeded and was reported as failed looks like a fence when it
         // is tried again. Whoever still owns the shard may open it once more.

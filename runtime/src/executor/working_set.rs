@@ -221,6 +221,12 @@ impl WorkingSet {
         }
     }
 
+    /// The bytes held, counted anew: [`WorkingSet::bytes`]. For tests and the simulator.
+    pub fn count_bytes(&self) -> usize {
+        let costs = self.slots.iter().map(|(key, slot)| cost(key, &slot.value));
+        costs.fold(0, usize::saturating_add)
+    }
+
     /// The keys of the slots, in order. For tests and the simulator.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.slots.keys()
