@@ -331,7 +331,13 @@ impl Driver {
         } = self;
         // Dropping the jobs answers whoever waits for large data: their reply ends unsent.
         drop(jobs);
-        for (caller, answer) in stage.fail() {
+        for (caller, mut answer) in stage.fail() {
+            // Large data can no longer be read: dropping the caller answers it.
+            if let Answer::Reply(reply) = &mut answer
+                && !reply.stored().is_empty()
+            {
+                continue;
+            }
             let _ = caller.send(answer);
         }
         // On local files a put that succeeded and was reported as failed looks like a fence when it

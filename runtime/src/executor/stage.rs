@@ -179,6 +179,8 @@ struct Pending<C> {
     stamp: Stamp,
     bytes: usize,
     judged: u32,
+    /// The stage's own tick: not counted, one at a time.
+    is_own_tick: bool,
     /// When it was first judged: what it looks at since then is kept.
     since: Option<Generation>,
 }
@@ -350,6 +352,7 @@ impl<C> Stage<C> {
                 stamp,
                 bytes: 0,
                 judged: 0,
+                is_own_tick: true,
                 since: None,
             });
         }
@@ -448,6 +451,7 @@ impl<C> Stage<C> {
             stamp,
             bytes,
             judged: 0,
+            is_own_tick: false,
             since: None,
         });
     }
@@ -618,7 +622,7 @@ impl<C> Stage<C> {
 
     fn give_up(&mut self, pending: Pending<C>, failure: Failure) {
         self.forget_command(&pending);
-        if pending.command == Command::Tick {
+        if pending.is_own_tick {
             self.no_tick_before = self.now.after(TICK_PAUSE);
         }
         if let Some(caller) = pending.caller {
@@ -628,19 +632,11 @@ impl<C> Stage<C> {
     }
 
     fn forget_command(&mut self, pending: &Pending<C>) {
-        match pending.command {
-            Command::Tick => self.is_ticking = false,
-            Command::Enqueue(_)
-            | Command::Lease(_)
-            | Command::LeaseJob(_)
-            | Command::Heartbeat(_)
-            | Command::Report(_)
-            | Command::Cancel(_)
-            | Command::Get(_)
-            | Command::Result(_) => {
-                self.commands = self.commands.saturating_sub(1);
-                self.command_bytes = self.command_bytes.saturating_sub(pending.bytes);
-            }
+        if pending.is_own_tick {
+            self.is_ticking = false;
+        } else {
+            self.commands = self.commands.saturating_sub(1);
+            self.command_bytes = self.command_bytes.saturating_sub(pending.bytes);
         }
     }
 
