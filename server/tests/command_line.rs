@@ -11,9 +11,8 @@ fn every_flag_names_its_environment_variable() {
     for verb in ["serve", "dev", "demo"] {
         let help = silo().args([verb, "--help"]).output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
-        let flags = help
-            .lines()
-            .filter(|line| line.trim_start().starts_with('-'));
+        let is_flag = |line: &&str| line.starts_with("--") || line.contains(", --");
+        let flags = help.lines().map(str::trim_start).filter(is_flag);
         let flags = flags.filter(|line| !line.contains("--help")).count();
         assert!(flags > 0, "{help}");
         assert_eq!(help.matches("[env: SILO_").count(), flags, "{help}");
