@@ -51,7 +51,7 @@ pub(crate) enum Ending {
     Closed,
     /// Storage failed: open the shard again.
     Failed(StorageError),
-    /// Another process owns the shard now.
+    /// Storage says that another process owns the shard now.
     Fenced(StorageError),
 }
 
@@ -156,7 +156,7 @@ impl Driver {
                 }
             };
             if let Some(cause) = failure {
-                return self.fail(cause).await;
+                return self.fail(cause);
             }
             for request in requests.drain(..) {
                 self.take_request(request);
@@ -322,13 +322,8 @@ impl Driver {
     }
 
     /// Answers everybody and says why.
-    async fn fail(self, cause: StorageError) -> Ending {
-        let Self {
-            around,
-            stage,
-            jobs,
-            ..
-        } = self;
+    fn fail(self, cause: StorageError) -> Ending {
+        let Self { stage, jobs, .. } = self;
         // Dropping the jobs answers whoever waits for large data: their reply ends unsent.
         drop(jobs);
         for (caller, mut answer) in stage.fail() {
@@ -340,13 +335,13 @@ impl Driver {
             }
             let _ = caller.send(answer);
         }
-        // On local files a put that succeeded and was reported as failed looks like a fence when it
-        // is tried again. Whoever still owns the shard may open it once more.
-        let is_fence = matches!(cause, StorageError::Fenced { .. });
-        if is_fence && around.store.prove_ownership().await.is_err() {
-            return Ending::Fenced(cause);
+        match cause {
+            StorageError::Fenced { .. } => Ending::Fenced(cause),
+            StorageError::Closed { .. }
+            | StorageError::Unavailable { .. }
+            | StorageError::Invalid { .. }
+            | StorageError::NewerFormat { .. } => Ending::Failed(cause),
         }
-        Ending::Failed(cause)
     }
 
     fn stamp(&self) -> Stamp {
