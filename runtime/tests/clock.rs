@@ -1,6 +1,7 @@
 //! The clock that commands are stamped with never runs backwards and slews as it says.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

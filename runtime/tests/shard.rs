@@ -1,6 +1,7 @@
 //! A shard on real storage: what was acknowledged stays, whatever happens to callers and storage.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 mod common;
 

@@ -127,7 +127,7 @@ impl Driver {
                 .stage
                 .next_deadline()
                 .map(|at| at.since(stamp.now).get());
-            let idle = (idle_since + IDLE_FLUSH).saturating_duration_since(Instant::now());
+            let idle = IDLE_FLUSH.saturating_sub(idle_since.elapsed());
             let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
             let seen = self.durable_seen;
             let failure = tokio::select! {
