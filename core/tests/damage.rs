@@ -14,6 +14,7 @@ use common::{
     Shard, failure, get, ids, job, lease_job, of_tenant, plain, retrying, success, tenant,
 };
 use silo_core::shard::command::Command;
+use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::Reply;
@@ -261,4 +262,26 @@ fn a_damaged_description_met_through_a_lease_that_is_over_does_not_stop_ticks() 
     shard.settle();
     shard.damage(&Jobs::key(&key));
     shard.pass(1000);
+}
+
+#[test]
+fn a_leased_job_whose_payload_is_gone_is_set_aside_and_its_queue_goes_on() {
+    let (mut shard, key) = three();
+    let tasks = shard.lease(2);
+    assert_eq!(ids(&tasks), ["a", "b"]);
+    let aside = Command::SetAside(SetAside {
+        key: key.clone(),
+        reason: "its payload is missing".to_owned(),
+    });
+    let refused = Reply::Refused(Refusal::Quarantined(key.clone()));
+    assert_eq!(shard.run(&aside), refused);
+    assert!(is_set_aside(&shard, &key));
+    assert_eq!(shard.run(&aside), refused, "a second time changes nothing");
+    assert_eq!(ids(&shard.lease(5)), ["c"]);
+    let unknown = Command::SetAside(SetAside {
+        key: job("t", "nobody"),
+        reason: String::new(),
+    });
+    let refused = Reply::Refused(Refusal::JobNotFound(job("t", "nobody")));
+    assert_eq!(shard.run(&unknown), refused);
 }

@@ -18,7 +18,7 @@ use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::lease::Lease;
 use silo_core::shard::decision::Notice;
-use silo_core::shard::refusal::{Refusal, RefusalCode};
+use silo_core::shard::refusal::{QUEUES_MAX, Refusal, RefusalCode};
 use silo_core::shard::reply::{Content, Reply};
 use silo_core::table::job::JobKey;
 use silo_core::table::payload::PayloadKey;
@@ -261,4 +261,29 @@ fn the_worker_may_choose_how_long_a_lease_lasts() {
         panic!("leased");
     };
     assert_eq!(tasks[0].lease, Millis::new(500));
+}
+
+#[test]
+fn a_tenant_may_have_ready_jobs_in_a_thousand_queues_and_no_more() {
+    let mut shard = Shard::new();
+    let in_queue = |number: usize| Enqueue {
+        queue: queue(&format!("group-{number}"), 0),
+        ..plain(&format!("job-{number}"))
+    };
+    for number in 0..QUEUES_MAX {
+        shard.enqueue(in_queue(number));
+    }
+    let refusal = refused(enqueue(&mut shard, in_queue(QUEUES_MAX)));
+    assert_eq!(refusal.reason(), "TOO_MANY_QUEUES");
+    assert_eq!(refusal.code(), RefusalCode::ResourceExhausted);
+    // Another job in one of its queues is welcome, and so is another tenant's.
+    shard.enqueue(Enqueue {
+        id: None,
+        ..in_queue(7)
+    });
+    shard.enqueue(Enqueue {
+        tenant: of_tenant("other", "j").tenant,
+        ..in_queue(QUEUES_MAX)
+    });
+    assert_eq!(shard.soft.totals().scheduled, QUEUES_MAX as u64 + 2);
 }

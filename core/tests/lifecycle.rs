@@ -240,6 +240,7 @@ fn cancelling_a_running_job_flags_it_and_its_worker_learns_it() {
     let asked = Some(Timestamp::from_millis(shard.now));
     let expected = Reply::Extended {
         cancel_asked_at: asked,
+        lease: task.lease,
     };
     assert_eq!(shard.heartbeat(&task.id), expected);
     assert!(matches!(

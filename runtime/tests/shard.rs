@@ -110,7 +110,8 @@ async fn job_lives(storage: &Storage) {
     assert_eq!(
         beat,
         Reply::Extended {
-            cancel_asked_at: None
+            cancel_asked_at: None,
+            lease: task.lease,
         }
     );
     let done = Outcome::Success {

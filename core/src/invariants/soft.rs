@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::invariants::SoftInvariant;
 use crate::invariants::image::{Image, name};
 use crate::shard::soft::Soft;
+use crate::table::tenant::Tallies;
 use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
@@ -47,6 +48,14 @@ fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
     violations.extend(missing.map(|(group, tenant)| format!("{tenant} has no turn in {group}")));
     let extra = in_ring.difference(&expected);
     violations.extend(extra.map(|(group, tenant)| format!("{tenant} has no work in {group}")));
+    let rows = image.tenants.values();
+    let totals = rows.fold(Tallies::default(), |sum, row| sum.with(&row.tallies));
+    if image.damaged_tenants.is_empty() && totals != soft.totals() {
+        violations.push(format!(
+            "there are {totals:?}, known are {:?}",
+            soft.totals()
+        ));
+    }
     violations
 }
 

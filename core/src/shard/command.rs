@@ -5,6 +5,7 @@ use crate::shard::commands::heartbeat::Heartbeat;
 use crate::shard::commands::inspect::Get;
 use crate::shard::commands::lease::Lease;
 use crate::shard::commands::lease_job::LeaseJob;
+use crate::shard::commands::quarantine::SetAside;
 use crate::shard::commands::report::Report;
 use crate::table::job::JobKey;
 use crate::types::entropy::Entropy;
@@ -29,6 +30,8 @@ pub enum Command {
     Get(Get),
     /// Show how a job ended.
     Result(JobKey),
+    /// Set a job aside whose data cannot be read. No caller sends this: the driver does.
+    SetAside(SetAside),
     /// Time has passed.
     Tick,
 }
@@ -49,6 +52,7 @@ impl Command {
             | Self::Cancel(_)
             | Self::Get(_)
             | Self::Result(_)
+            | Self::SetAside(_)
             | Self::Tick => true,
         }
     }

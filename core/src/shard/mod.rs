@@ -60,6 +60,7 @@ pub fn decide(
         Command::Cancel(key) => cancel::decide(key, &mut draft),
         Command::Get(get) => inspect::get(get, &draft),
         Command::Result(key) => inspect::result(key, &draft),
+        Command::SetAside(aside) => quarantine::judge(aside, &draft),
         Command::Tick => tick::decide(&mut draft),
     };
     match judged {

@@ -7,6 +7,10 @@ use crate::types::name::JobId;
 use crate::types::task::TaskId;
 use crate::types::tenant::Tenant;
 
+/// Queues (a task group at a priority) in which a tenant may have ready jobs when it enqueues: its
+/// row names them all, and is written with each of its commands.
+pub const QUEUES_MAX: usize = 1000;
+
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -19,6 +23,15 @@ pub enum Refusal {
          content to repeat a call"
     )]
     JobExists(JobId),
+    /// The tenant has ready work in too many queues.
+    #[error(
+        "tenant {tenant} has ready jobs in {QUEUES_MAX} queues, each a task group at a priority: \
+         let workers empty some before you use others"
+    )]
+    TooManyQueues {
+        /// Whose queues.
+        tenant: Tenant,
+    },
     /// The lease is not, or no longer, there. Clients match this text.
     #[error("lease not found")]
     LeaseNotFound {
@@ -74,6 +87,8 @@ pub enum RefusalCode {
     AlreadyExists,
     /// `FAILED_PRECONDITION`
     FailedPrecondition,
+    /// `RESOURCE_EXHAUSTED`
+    ResourceExhausted,
     /// `INTERNAL`
     Internal,
 }
@@ -90,6 +105,7 @@ impl Refusal {
             | Self::NotTerminal(..)
             | Self::NotLeasable(..)
             | Self::Quarantined(_) => RefusalCode::FailedPrecondition,
+            Self::TooManyQueues { .. } => RefusalCode::ResourceExhausted,
             Self::TenantDamaged(_) => RefusalCode::Internal,
         }
     }
@@ -111,6 +127,7 @@ impl Refusal {
             Self::NotTerminal(..) => "JOB_NOT_TERMINAL",
             Self::NotLeasable(..) => "JOB_NOT_LEASABLE",
             Self::Quarantined(_) => "JOB_QUARANTINED",
+            Self::TooManyQueues { .. } => "TOO_MANY_QUEUES",
             Self::TenantDamaged(_) => "TENANT_DAMAGED",
         }
     }
@@ -126,7 +143,7 @@ impl Refusal {
             | Self::NotTerminal(key, _)
             | Self::NotLeasable(key, _)
             | Self::Quarantined(key) => Some(&key.job),
-            Self::TenantDamaged(_) => None,
+            Self::TooManyQueues { .. } | Self::TenantDamaged(_) => None,
         }
     }
 

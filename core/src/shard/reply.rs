@@ -27,6 +27,8 @@ pub enum Reply {
     Extended {
         /// Set when the worker should stop.
         cancel_asked_at: Option<Timestamp>,
+        /// How long it lasts from now.
+        lease: Millis,
     },
     /// The outcome stands.
     Reported,

@@ -8,7 +8,7 @@ use crate::shard::ring::Ring;
 use crate::table::TableId;
 use crate::table::job::JobKey;
 use crate::table::key::{Key, KeyRange, whole};
-use crate::table::tenant::TenantRow;
+use crate::table::tenant::{Tallies, TenantRow};
 use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
@@ -24,6 +24,7 @@ pub struct Soft {
     expiries: BTreeSet<(Timestamp, JobKey)>,
     recovery: Recovery,
     groups_version: u64,
+    totals: Tallies,
 }
 
 /// Which rows are still to be read after soft state was lost.
@@ -45,9 +46,11 @@ pub enum SoftStep {
         /// Which tenant.
         tenant: Tenant,
         /// Task groups with ready work.
-        groups: Vec<TaskGroup>,
+        groups: BTreeSet<TaskGroup>,
         /// No job of the tenant is due before this.
         due: Option<Timestamp>,
+        /// How many of its jobs stand where.
+        tallies: Tallies,
     },
     /// A tenant was served and goes to the end of the ring.
     Served(TaskGroup, Tenant),
@@ -91,8 +94,9 @@ impl SoftStep {
     pub(crate) fn tenant(tenant: Tenant, row: &TenantRow) -> Self {
         Self::Tenant {
             tenant,
-            groups: row.groups(),
+            groups: row.groups().into_iter().collect(),
             due: row.due.map(|head| head.low.at),
+            tallies: row.tallies,
         }
     }
 }
@@ -112,6 +116,7 @@ pub struct SoftLease {
 struct SoftTenant {
     groups: BTreeSet<TaskGroup>,
     due: Option<Timestamp>,
+    tallies: Tallies,
     /// When its due jobs had their last turn.
     served: Option<DueTurn>,
 }
@@ -145,6 +150,7 @@ impl Soft {
             expiries: BTreeSet::new(),
             recovery: Recovery::Tenants(whole(TableId::Tenant).start),
             groups_version: 0,
+            totals: Tallies::default(),
         }
     }
 
@@ -162,6 +168,11 @@ impl Soft {
         }
     }
 
+    /// When the first lease ends, unless it is heartbeated.
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
     /// The task groups known to have ready work.
     pub fn groups(&self) -> impl Iterator<Item = &TaskGroup> {
         self.rings.keys()
@@ -170,6 +181,11 @@ impl Soft {
     /// Whether a task group is known to have ready work.
     pub fn has_ready(&self, group: &TaskGroup) -> bool {
         self.rings.contains_key(group)
+    }
+
+    /// How many jobs of all known tenants stand where: of all there are, once recovered.
+    pub const fn totals(&self) -> Tallies {
+        self.totals
     }
 
     /// Grows whenever [`Soft::groups`] may have changed.
@@ -245,7 +261,11 @@ impl Soft {
                 tenant,
                 groups,
                 due,
-            } => self.learn(tenant, groups, *due),
+                tallies,
+            } => {
+                self.count(tenant, *tallies);
+                self.learn(tenant, groups, *due);
+            }
             SoftStep::Served(group, tenant) => {
                 if let Some(ring) = self.rings.get_mut(group) {
                     ring.served(tenant);
@@ -285,9 +305,15 @@ impl Soft {
         }
     }
 
-    fn learn(&mut self, tenant: &Tenant, groups: &[TaskGroup], due: Option<Timestamp>) {
+    fn count(&mut self, tenant: &Tenant, tallies: Tallies) {
         let known = self.tenants.entry(tenant.clone()).or_default();
-        for gone in known.groups.iter().filter(|group| !groups.contains(group)) {
+        self.totals = self.totals.without(&known.tallies).with(&tallies);
+        known.tallies = tallies;
+    }
+
+    fn learn(&mut self, tenant: &Tenant, groups: &BTreeSet<TaskGroup>, due: Option<Timestamp>) {
+        let known = self.tenants.entry(tenant.clone()).or_default();
+        for gone in known.groups.difference(groups) {
             if let Some(ring) = self.rings.get_mut(gone) {
                 ring.part(tenant);
                 if ring.is_empty() {
@@ -296,7 +322,7 @@ impl Soft {
                 }
             }
         }
-        for group in groups {
+        for group in groups.difference(&known.groups) {
             if !self.rings.contains_key(group) {
                 self.groups_version = self.groups_version.saturating_add(1);
             }
@@ -311,10 +337,9 @@ impl Soft {
                 self.dues.insert((turn, tenant.clone()));
             }
         }
-        if groups.is_empty() && due.is_none() {
+        known.groups.clone_from(groups);
+        if groups.is_empty() && due.is_none() && known.tallies.total() == 0 {
             self.tenants.remove(tenant);
-        } else {
-            known.groups = groups.iter().cloned().collect();
         }
     }
 

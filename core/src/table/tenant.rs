@@ -125,6 +125,26 @@ impl Tallies {
             .fold(0, |sum, status| sum.saturating_add(self.of(status)))
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        for status in Status::ALL {
+            let tally = self.of_mut(status);
+            *tally = tally.saturating_add(other.of(status));
+        }
+        self
+    }
+
+    /// The rest when `other`, a part of this, is taken away.
+    #[must_use]
+    pub fn without(mut self, other: &Self) -> Self {
+        for status in Status::ALL {
+            let tally = self.of_mut(status);
+            *tally = tally.saturating_sub(other.of(status));
+        }
+        self
+    }
+
     const fn of_mut(&mut self, status: Status) -> &mut u64 {
         match status {
             Status::Scheduled => &mut self.scheduled,

@@ -239,7 +239,10 @@ impl Oracle {
                 assert_eq!(*reply, Reply::Refused(mismatch));
             }
             Some((held, is_cancel_asked)) => {
-                let Reply::Extended { cancel_asked_at } = reply else {
+                let Reply::Extended {
+                    cancel_asked_at, ..
+                } = reply
+                else {
                     panic!("{reply:?}");
                 };
                 assert_eq!(cancel_asked_at.is_some(), is_cancel_asked);
@@ -282,6 +285,8 @@ impl Oracle {
         assert_eq!(*reply, Reply::Reported);
         if *outcome == Outcome::Release {
             held.over = Some(Over::Returned { is_lost: false });
+            // Losses are counted in a row, and this lease was not lost.
+            job.losses = 0;
             job.give_back(task.nonce, now);
             return;
         }

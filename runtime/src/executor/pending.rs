@@ -1,7 +1,9 @@
 //! Commands that are not decided yet.
 
 use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::lease::Lease;
 use silo_core::shard::commands::report::{Outcome, Report};
+use silo_core::types::name::TaskGroup;
 
 use crate::executor::working_set::Generation;
 
@@ -11,16 +13,82 @@ pub(crate) struct Pending<C> {
     pub(crate) command: Command,
     pub(crate) stamp: Stamp,
     pub(crate) bytes: usize,
-    pub(crate) judged: u32,
+    /// How often it had to wait for rows.
+    pub(crate) waits: u32,
+    /// How often it had to wait in a row without anything having changed meanwhile: needs that
+    /// nobody else caused.
+    pub(crate) waits_alone: u32,
+    /// How many changes there had been when it was last judged.
+    pub(crate) changes_seen: u64,
     /// The stage's own tick: not counted, one at a time.
     pub(crate) is_own_tick: bool,
     /// When it was first judged: what it looks at since then is kept.
     pub(crate) since: Option<Generation>,
 }
 
-pub(crate) struct Waiting<C> {
-    pub(crate) pending: Pending<C>,
-    pub(crate) loads_left: usize,
+impl<C> Pending<C> {
+    pub(crate) const fn new(
+        caller: Option<C>,
+        command: Command,
+        stamp: Stamp,
+        bytes: usize,
+    ) -> Self {
+        Self {
+            caller,
+            command,
+            stamp,
+            bytes,
+            waits: 0,
+            waits_alone: 0,
+            changes_seen: 0,
+            is_own_tick: false,
+            since: None,
+        }
+    }
+
+    /// The task group that it asks for tasks of, if it does.
+    pub(crate) const fn leases_from(&self) -> Option<&TaskGroup> {
+        match &self.command {
+            Command::Lease(lease) => Some(&lease.group),
+            Command::Enqueue(_)
+            | Command::LeaseJob(_)
+            | Command::Heartbeat(_)
+            | Command::Report(_)
+            | Command::Cancel(_)
+            | Command::Get(_)
+            | Command::Result(_)
+            | Command::SetAside(_)
+            | Command::Tick => None,
+        }
+    }
+
+    /// The same command asking for so many tasks, if it asks for tasks.
+    pub(crate) fn asking_for(&self, tasks_max: u32) -> Option<Command> {
+        let Command::Lease(lease) = &self.command else {
+            return None;
+        };
+        let lease = Lease {
+            tasks_max,
+            ..lease.clone()
+        };
+        Some(Command::Lease(lease))
+    }
+
+    /// How many tasks it asks for.
+    pub(crate) const fn tasks_max(&self) -> u32 {
+        match &self.command {
+            Command::Lease(lease) => lease.tasks_max,
+            Command::Enqueue(_)
+            | Command::LeaseJob(_)
+            | Command::Heartbeat(_)
+            | Command::Report(_)
+            | Command::Cancel(_)
+            | Command::Get(_)
+            | Command::Result(_)
+            | Command::SetAside(_)
+            | Command::Tick => 0,
+        }
+    }
 }
 
 /// What a queued command costs in memory, in bytes, about.
@@ -43,6 +111,7 @@ pub(crate) fn cost(command: &Command) -> usize {
         | Command::Cancel(_)
         | Command::Get(_)
         | Command::Result(_)
+        | Command::SetAside(_)
         | Command::Tick => 0,
     };
     data.saturating_add(OVERHEAD)

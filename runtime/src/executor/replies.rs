@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use silo_core::shard::reply::Reply;
+use silo_core::types::time::Millis;
 
 use crate::executor::working_set::Round;
 
@@ -24,6 +25,9 @@ pub enum Failure {
     /// The rows that the command needs could not be read: try again.
     #[error("rows could not be read from storage in time: try again")]
     Unreadable,
+    /// Whether this process still owns the shard could not be found out in time: try again.
+    #[error("it could not be proved in time that this server still owns the shard: try again")]
+    Unproven,
     /// The shard is being opened: try again.
     #[error("the shard is being opened: try again")]
     Opening,
@@ -47,6 +51,8 @@ pub(crate) struct Held<C> {
     pub(crate) reply: Reply,
     /// Whether the command wrote anything: then its being durable is proof enough.
     pub(crate) has_changes: bool,
+    /// How old a proof of ownership may be for it.
+    pub(crate) window: Millis,
     /// Whether the caller may blindly send the command again.
     pub(crate) is_repeatable: bool,
 }
@@ -105,8 +111,16 @@ impl<C> Replies<C> {
         changed
     }
 
-    /// This process is known to own the shard: what waited only for that may go.
-    pub(crate) fn release_proven(&mut self) -> VecDeque<Held<C>> {
+    /// This process was known to own the shard so long ago: what that is good enough for may go.
+    pub(crate) fn release_proven(&mut self, age: Millis) -> VecDeque<Held<C>> {
+        let unproven = std::mem::take(&mut self.unproven);
+        let (fresh, stale) = unproven.into_iter().partition(|held| age <= held.window);
+        self.unproven = stale;
+        fresh
+    }
+
+    /// Proof cannot be had, or not in time.
+    pub(crate) fn give_up_proof(&mut self) -> VecDeque<Held<C>> {
         std::mem::take(&mut self.unproven)
     }
 

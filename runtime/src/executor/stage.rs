@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::lease::TASKS_MAX;
+use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::decision::{Decision, Notice};
 use silo_core::shard::reply::Reply;
@@ -28,8 +30,8 @@ use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::executor::flushing::{Accepted, FlushPolicy, Flushing};
-use crate::executor::loads::{LoadId, Loads, WaiterId};
-use crate::executor::pending::{Pending, Waiting, cost};
+use crate::executor::loads::{LoadId, Loads};
+use crate::executor::pending::{Pending, cost};
 use crate::executor::replies::{Answer, Failure, Held, Replies};
 use crate::executor::round::RoundOverlay;
 use crate::executor::trace::{Decided, Trace};
@@ -120,11 +122,9 @@ pub enum Loaded {
     },
 }
 
-/// After so many judgements of a lease its size is halved each time: it takes fewer tasks rather
-/// than wait again.
-const LEASE_JUDGED_WHOLE: u32 = 3;
-/// A command that was judged so often, each time needing rows, is given up as unreadable.
-const JUDGED_MAX: u32 = 64;
+/// A command that had to wait so often without anything having changed meanwhile is given up as
+/// unreadable: no command needs more rounds of loads by itself.
+const WAITS_ALONE_MAX: u32 = 16;
 
 /// How long ticks pause after one whose rows could not be read.
 const TICK_PAUSE: Millis = Millis::from_secs(1);
@@ -135,14 +135,14 @@ pub struct Stage<C> {
     soft: Soft,
     set: WorkingSet,
     queue: VecDeque<Pending<C>>,
-    woken: VecDeque<Pending<C>>,
-    waiting: BTreeMap<WaiterId, Waiting<C>>,
-    next_waiter: u64,
     commands: usize,
     command_bytes: usize,
     is_ticking: bool,
     no_tick_before: Timestamp,
-    loads: Loads,
+    is_closing: bool,
+    loads: Loads<C>,
+    /// Decisions that changed something, so far.
+    changes: u64,
     open: BTreeMap<Key, Option<Bytes>>,
     open_bytes: usize,
     open_round: Round,
@@ -152,7 +152,7 @@ pub struct Stage<C> {
     flushing: Flushing,
     replies: Replies<C>,
     proven_at: Timestamp,
-    is_proving: bool,
+    proof: ProofState,
     now: Timestamp,
     outputs: VecDeque<Output<C>>,
     trace: Trace,
@@ -165,6 +165,15 @@ struct Writing {
     since: Timestamp,
 }
 
+/// Whether a proof of ownership is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProofState {
+    NotAsked,
+    Asked,
+    /// It came, or failed to: what it is not good enough for gets none.
+    Ended,
+}
+
 /// What a command came to.
 struct Judged {
     reply: Reply,
@@ -174,21 +183,21 @@ struct Judged {
 }
 
 impl<C> Stage<C> {
-    /// A shard just opened: nothing is known, and opening it was the proof of owning it.
+    /// A shard that was opened at `now` or later: nothing is known, and opening it was the proof of
+    /// owning it.
     pub fn new(limits: StageLimits, now: Timestamp) -> Self {
         Self {
             limits,
             soft: Soft::lost(),
             set: WorkingSet::new(limits.cache_bytes_max),
             queue: VecDeque::new(),
-            woken: VecDeque::new(),
-            waiting: BTreeMap::new(),
-            next_waiter: 0,
             commands: 0,
             command_bytes: 0,
             is_ticking: false,
             no_tick_before: Timestamp::MIN,
-            loads: Loads::default(),
+            is_closing: false,
+            loads: Loads::new(),
+            changes: 0,
             open: BTreeMap::new(),
             open_bytes: 0,
             open_round: Round(1),
@@ -198,7 +207,7 @@ impl<C> Stage<C> {
             flushing: Flushing::new(limits.flush),
             replies: Replies::new(),
             proven_at: now,
-            is_proving: false,
+            proof: ProofState::NotAsked,
             now,
             outputs: VecDeque::new(),
             trace: Trace::default(),
@@ -217,53 +226,66 @@ impl<C> Stage<C> {
         if is_full {
             return Err(caller);
         }
-        self.enqueue(Some(caller), command, stamp, bytes);
+        self.enqueue(Some(caller), command, stamp);
         Ok(())
     }
 
     /// Hands tasks back that their worker never got. Not bounded by the queue: the leases are.
     pub fn hand_back(&mut self, tasks: impl IntoIterator<Item = TaskId>, stamp: Stamp) {
         for task in tasks {
-            let command = Command::Report(Report {
-                task,
-                outcome: Outcome::Release,
-            });
-            let bytes = cost(&command);
-            self.enqueue(None, command, stamp, bytes);
+            let outcome = Outcome::Release;
+            self.enqueue(None, Command::Report(Report { task, outcome }), stamp);
         }
+    }
+
+    /// Sets jobs aside whose data cannot be read. Not bounded by the queue: their leases are.
+    pub fn set_aside(&mut self, jobs: impl IntoIterator<Item = SetAside>, stamp: Stamp) {
+        for job in jobs {
+            self.enqueue(None, Command::SetAside(job), stamp);
+        }
+    }
+
+    /// Nothing more will be submitted: the stage does no work of its own any more, so that it comes
+    /// to rest ([`Stage::is_idle`]) however much is due.
+    pub const fn close(&mut self) {
+        self.is_closing = true;
     }
 
     /// Rows have come.
     pub fn loaded(&mut self, id: LoadId, loaded: Loaded) {
-        let Some(ended) = self.loads.end(id) else {
-            return;
-        };
-        match (&ended.item, loaded) {
-            (NeedItem::Row(key), Loaded::Row(value)) => self.set.learn_row(key, value),
-            (NeedItem::Range { start, end, .. }, Loaded::Range { rows, is_complete }) => {
+        match (self.loads.item(id), loaded) {
+            (Some(NeedItem::Row(key)), Loaded::Row(value)) => self.set.learn_row(key, value),
+            (Some(NeedItem::Range { start, end, .. }), Loaded::Range { rows, is_complete }) => {
                 let end = match rows.last() {
                     Some((last, _)) if !is_complete => successor(last),
+                    // Nothing of an incomplete range was read: nothing is known of it.
+                    None if !is_complete => start.clone(),
                     Some(_) | None => end.clone(),
                 };
                 let range: KeyRange = start.clone()..end;
                 self.set.learn_range(&range, rows);
             }
             // A driver that answers another question has loaded nothing; the command asks again.
-            (NeedItem::Row(_), Loaded::Range { .. }) | (NeedItem::Range { .. }, Loaded::Row(_)) => {
-            }
+            (Some(NeedItem::Row(_)), Loaded::Range { .. })
+            | (Some(NeedItem::Range { .. }), Loaded::Row(_))
+            | (None, _) => {}
         }
-        self.wake(ended.waiters);
+        self.loads.end(id);
     }
 
-    /// Rows could not be read. What waits for them is answered; the shard goes on.
+    /// Rows could not be read for now. What waits for them is answered; the shard goes on.
     pub fn load_failed(&mut self, id: LoadId) {
-        let Some(ended) = self.loads.end(id) else {
-            return;
-        };
-        for waiter in ended.waiters {
-            if let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter) {
-                self.give_up(pending, Failure::Unreadable);
-            }
+        for pending in self.loads.fail(id) {
+            self.give_up(pending, Failure::Unreadable);
+        }
+    }
+
+    /// Rows will never be read: what is stored there is damaged. One row is taken for one that does
+    /// not decode, which sets its job aside rather than stop all who meet it.
+    pub fn load_damaged(&mut self, id: LoadId) {
+        match self.loads.item(id) {
+            Some(NeedItem::Row(_)) => self.loaded(id, Loaded::Row(Some(Bytes::new()))),
+            Some(NeedItem::Range { .. }) | None => self.load_failed(id),
         }
     }
 
@@ -310,13 +332,18 @@ impl<C> Stage<C> {
 
     /// The proof that was asked for came back well; it was begun at `asked_at`.
     pub fn proven(&mut self, asked_at: Timestamp) {
-        self.is_proving = false;
+        self.proof = ProofState::Ended;
         self.proven_at = self.proven_at.max(asked_at);
+    }
+
+    /// The proof that was asked for could not be had for now.
+    pub const fn proof_failed(&mut self) {
+        self.proof = ProofState::Ended;
     }
 
     /// Decides what can be decided. `stamp` says the time, and is what a tick is judged with.
     pub fn run(&mut self, stamp: Stamp) {
-        self.now = self.now.max(stamp.now);
+        self.pass_to(stamp.now);
         for _ in 0..self.limits.round_commands_max {
             let Some(pending) = self.next_command() else {
                 break;
@@ -325,19 +352,9 @@ impl<C> Stage<C> {
         }
         if self.next_tick().is_some_and(|at| at <= self.now) {
             self.is_ticking = true;
-            let stamp = Stamp {
-                now: self.now,
-                ..stamp
-            };
-            self.judge(Pending {
-                caller: None,
-                command: Command::Tick,
-                stamp,
-                bytes: 0,
-                judged: 0,
-                is_own_tick: true,
-                since: None,
-            });
+            let mut tick = Pending::new(None, Command::Tick, stamp, 0);
+            tick.is_own_tick = true;
+            self.judge(tick);
         }
         self.hand_over();
         if self.flushing.begin(self.now) {
@@ -367,8 +384,7 @@ impl<C> Stage<C> {
     /// to roll back. Yields what each caller is told: also the answers that were released and not
     /// yet polled, which are true.
     pub fn fail(self) -> Vec<(C, Answer)> {
-        let waiting = self.waiting.into_values().map(|waiting| waiting.pending);
-        let undecided = self.queue.into_iter().chain(self.woken).chain(waiting);
+        let undecided = self.queue.into_iter().chain(self.loads.into_pending());
         let undecided = undecided.filter_map(|pending| pending.caller);
         let failed = undecided.map(|caller| (caller, Failure::Unavailable));
         let failed = failed.chain(self.replies.fail(self.written));
@@ -425,18 +441,22 @@ impl<C> Stage<C> {
         (&mut self.set, forgettable)
     }
 
-    fn enqueue(&mut self, caller: Option<C>, command: Command, stamp: Stamp, bytes: usize) {
+    fn enqueue(&mut self, caller: Option<C>, command: Command, stamp: Stamp) {
+        let bytes = cost(&command);
         self.commands = self.commands.saturating_add(1);
         self.command_bytes = self.command_bytes.saturating_add(bytes);
-        self.queue.push_back(Pending {
-            caller,
-            command,
-            stamp,
-            bytes,
-            judged: 0,
-            is_own_tick: false,
-            since: None,
-        });
+        self.queue
+            .push_back(Pending::new(caller, command, stamp, bytes));
+    }
+
+    /// Time passes. After a pause so long that leases ended in it unheard (the process was stopped,
+    /// the machine slept), heartbeats that wait to be read are let in first.
+    fn pass_to(&mut self, now: Timestamp) {
+        let before = std::mem::replace(&mut self.now, self.now.max(now));
+        let unheard = self.soft.first_expiry().filter(|at| *at > before);
+        if unheard.is_some_and(|at| self.now.since(at) > self.limits.proof_window) {
+            self.no_tick_before = self.now.after(self.limits.proof_window);
+        }
     }
 
     /// Woken commands first: they have waited, and their rows are kept for them.
@@ -444,7 +464,7 @@ impl<C> Stage<C> {
         if self.open_bytes >= self.limits.batch_bytes_max {
             return None;
         }
-        let woken = self.woken.pop_front();
+        let woken = self.loads.next_woken();
         woken.or_else(|| {
             if self.takes_new() {
                 self.queue.pop_front()
@@ -456,11 +476,11 @@ impl<C> Stage<C> {
 
     fn next_is_ready(&self) -> bool {
         self.open_bytes < self.limits.batch_bytes_max
-            && (!self.woken.is_empty() || (self.takes_new() && !self.queue.is_empty()))
+            && (self.loads.has_woken() || (self.takes_new() && !self.queue.is_empty()))
     }
 
     fn next_tick(&self) -> Option<Timestamp> {
-        let wake = if self.is_ticking {
+        let wake = if self.is_ticking || self.is_closing {
             None
         } else {
             self.soft.next_wake()
@@ -473,35 +493,53 @@ impl<C> Stage<C> {
     }
 
     fn judge(&mut self, mut pending: Pending<C>) {
+        // The time that counts is that of the decision, not of the asking.
+        pending.stamp.now = self.now;
         loop {
-            pending.judged = pending.judged.saturating_add(1);
-            let view = self.set.judge();
-            let judged = decide(&self.soft, &view, &pending.stamp, &pending.command);
-            let latest = view.latest();
-            let since = *pending.since.get_or_insert(self.set.generation());
-            match judged {
-                Ok(decision) => {
-                    let judged = self.take_in(&pending, decision, latest);
-                    if judged.reply != Reply::Again {
-                        return self.answer(pending, judged);
-                    }
-                }
-                Err(need) => {
-                    return self.wait(
-                        Pending {
-                            since: Some(since),
-                            ..pending
-                        },
-                        need,
-                    );
-                }
+            let need = match self.try_decide(&mut pending) {
+                Ok(judged) if judged.reply == Reply::Again => continue,
+                Ok(judged) => return self.answer(pending, judged),
+                Err(need) => need,
+            };
+            match self.try_fewer(&mut pending) {
+                Some(judged) if judged.reply == Reply::Again => {}
+                Some(judged) => return self.answer(pending, judged),
+                None => return self.wait(pending, need),
             }
         }
+    }
+
+    fn try_decide(&mut self, pending: &mut Pending<C>) -> Result<Judged, Need> {
+        let view = self.set.judge();
+        let judged = decide(&self.soft, &view, &pending.stamp, &pending.command);
+        let latest = view.latest();
+        pending.since.get_or_insert(self.set.generation());
+        judged.map(|decision| self.take_in(pending, decision, latest))
+    }
+
+    /// A request for tasks that has waited once takes fewer tasks rather than wait again. The
+    /// *command* is made smaller: what is decided in the end has one answer, whatever was in memory.
+    fn try_fewer(&mut self, pending: &mut Pending<C>) -> Option<Judged> {
+        if pending.waits == 0 {
+            return None;
+        }
+        let mut tasks_max = pending.tasks_max().min(TASKS_MAX) / 2;
+        while tasks_max > 0 {
+            let fewer = pending.asking_for(tasks_max)?;
+            let whole = std::mem::replace(&mut pending.command, fewer);
+            if let Ok(judged) = self.try_decide(pending) {
+                return Some(judged);
+            }
+            pending.command = whole;
+            tasks_max /= 2;
+        }
+        None
     }
 
     /// Folds a decision.
     fn take_in(&mut self, pending: &Pending<C>, decision: Decision, latest: Round) -> Judged {
         let has_changes = !decision.changes.is_empty();
+        self.changes = self.changes.saturating_add(u64::from(has_changes));
         let round = if has_changes { self.open_round } else { latest };
         self.trace.add(|| Decided {
             stamp: pending.stamp,
@@ -537,10 +575,26 @@ impl<C> Stage<C> {
         let is_repeatable = !has_changes || pending.command.is_repeatable();
         let at_once = self.limits.dispatch == Dispatch::Speculative
             && matches!(pending.command, Command::Lease(_));
+        let window = match &reply {
+            // Another owner may give the lease away once it has lasted its time.
+            Reply::Extended { lease, .. } => {
+                self.limits.proof_window.min(Millis::new(lease.get() / 3))
+            }
+            Reply::Enqueued(_)
+            | Reply::Leased(_)
+            | Reply::Reported
+            | Reply::Cancelled
+            | Reply::Job(_)
+            | Reply::Result(_)
+            | Reply::Ticked
+            | Reply::Refused(_)
+            | Reply::Again => self.limits.proof_window,
+        };
         let held = Held {
             caller,
             reply,
             has_changes,
+            window,
             is_repeatable,
         };
         if at_once {
@@ -551,31 +605,37 @@ impl<C> Stage<C> {
     }
 
     fn wait(&mut self, mut pending: Pending<C>, need: Need) {
-        if pending.judged >= JUDGED_MAX {
+        let is_alone = pending.changes_seen == self.changes && pending.waits > 0;
+        pending.waits_alone = if is_alone {
+            pending.waits_alone.saturating_add(1)
+        } else {
+            1
+        };
+        if pending.waits_alone > WAITS_ALONE_MAX {
             return self.give_up(pending, Failure::Unreadable);
         }
-        if let Command::Lease(lease) = &mut pending.command
-            && pending.judged >= LEASE_JUDGED_WHOLE
-        {
-            lease.tasks_max = lease.tasks_max.div_ceil(2);
-        }
-        let waiter = WaiterId(self.next_waiter);
-        self.next_waiter = self.next_waiter.saturating_add(1);
-        let mut items: Vec<NeedItem> = need.items.into_iter().map(|i| self.read_ahead(i)).collect();
-        items.sort();
-        items.dedup();
-        for item in &items {
-            if let Some(id) = self.loads.wait(item, waiter, self.accepted) {
-                self.outputs.push_back(Output::Load(id, item.clone()));
-            }
-        }
-        self.waiting.insert(
-            waiter,
-            Waiting {
-                pending,
-                loads_left: items.len(),
-            },
-        );
+        pending.waits = pending.waits.saturating_add(1);
+        pending.changes_seen = self.changes;
+        let Some(pending) = self.loads.line_up(pending) else {
+            return;
+        };
+        let need = self.need_of_all(&pending).unwrap_or(need);
+        let items = need
+            .items
+            .into_iter()
+            .map(|item| self.read_ahead(item))
+            .collect();
+        let begun = self.loads.wait(pending, items, self.accepted);
+        let loads = begun.into_iter().map(|(id, item)| Output::Load(id, item));
+        self.outputs.extend(loads);
+    }
+
+    /// What is needed to serve a request for tasks and all those that come right behind it.
+    fn need_of_all(&mut self, pending: &Pending<C>) -> Option<Need> {
+        let behind = self.loads.demand(pending.leases_from()?);
+        let demand = pending.tasks_max().saturating_add(behind).min(TASKS_MAX);
+        let command = pending.asking_for(demand)?;
+        decide(&self.soft, &self.set.judge(), &pending.stamp, &command).err()
     }
 
     fn read_ahead(&self, item: NeedItem) -> NeedItem {
@@ -586,20 +646,6 @@ impl<C> Stage<C> {
                 end,
                 limit: limit.max(self.limits.read_ahead_rows),
             },
-        }
-    }
-
-    fn wake(&mut self, waiters: Vec<WaiterId>) {
-        for waiter in waiters {
-            let Some(waiting) = self.waiting.get_mut(&waiter) else {
-                continue;
-            };
-            waiting.loads_left = waiting.loads_left.saturating_sub(1);
-            if waiting.loads_left == 0
-                && let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter)
-            {
-                self.woken.push_back(pending);
-            }
         }
     }
 
@@ -643,17 +689,25 @@ impl<C> Stage<C> {
     }
 
     fn prove_and_release(&mut self) {
-        if !self.replies.awaits_proof() {
-            return;
+        let age = self.now.since(self.proven_at);
+        for held in self.replies.release_proven(age) {
+            self.outputs
+                .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
         }
-        if self.now.since(self.proven_at) <= self.limits.proof_window {
-            for held in self.replies.release_proven() {
-                self.outputs
-                    .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
+        match self.proof {
+            ProofState::Ended => {
+                self.proof = ProofState::NotAsked;
+                // The next proof would take as long as this one.
+                for held in self.replies.give_up_proof() {
+                    let answer = Answer::Failed(Failure::Unproven);
+                    self.outputs.push_back(Output::Release(held.caller, answer));
+                }
             }
-        } else if !self.is_proving {
-            self.is_proving = true;
-            self.outputs.push_back(Output::Prove);
+            ProofState::NotAsked if self.replies.awaits_proof() => {
+                self.proof = ProofState::Asked;
+                self.outputs.push_back(Output::Prove);
+            }
+            ProofState::NotAsked | ProofState::Asked => {}
         }
     }
 
@@ -663,13 +717,10 @@ impl<C> Stage<C> {
             .loads
             .oldest_sight()
             .map_or(durable, |sight| durable.min(sight));
-        let waiting = self.waiting.values().map(|waiting| &waiting.pending);
-        let since = waiting
-            .chain(&self.woken)
-            .filter_map(|pending| pending.since)
-            .min();
-        let unused_since =
-            since.unwrap_or_else(|| Generation(self.set.generation().0.saturating_add(1)));
+        let unused_since = self
+            .loads
+            .since()
+            .unwrap_or_else(|| Generation(self.set.generation().0.saturating_add(1)));
         Forgettable {
             round,
             unused_since,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::shard::draft::{Draft, Halt};
 use crate::shard::moves::{Entry, enter};
-use crate::shard::refusal::Refusal;
+use crate::shard::refusal::{QUEUES_MAX, Refusal};
 use crate::shard::reply::Reply;
 use crate::table::job::{JobKey, JobRow, Jobs, Request};
 use crate::table::payload::PAYLOAD_SLOT;
@@ -131,6 +131,11 @@ pub(crate) fn decide(enqueue: &Enqueue, draft: &mut Draft<'_>) -> Result<Reply, 
         && let Some(reply) = look_up(draft, &key, request)?
     {
         return Ok(reply);
+    }
+    let queues = &draft.tenant(&key.tenant)?.ready;
+    if queues.len() >= QUEUES_MAX && !queues.contains_key(&enqueue.queue) {
+        let tenant = key.tenant.clone();
+        return Err(Refusal::TooManyQueues { tenant }.into());
     }
     let mut state = StateRow::new(
         Position::Quarantined { at: now },

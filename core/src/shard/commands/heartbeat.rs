@@ -43,5 +43,6 @@ pub(crate) fn decide(heartbeat: &Heartbeat, draft: &mut Draft<'_>) -> Result<Rep
     });
     Ok(Reply::Extended {
         cancel_asked_at: state.cancel_asked_at,
+        lease: lease.duration,
     })
 }

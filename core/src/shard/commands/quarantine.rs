@@ -1,9 +1,9 @@
-//! Quarantine: set a damaged job aside, so that one bad row is not an outage. No caller sends this;
+//! Quarantine: set a damaged job aside, so that one bad row is not an outage. No caller sends this:
 //! any command that meets a row which does not decode, or rows of one job that contradict each
 //! other, turns into it. (SILO-QUAR-T1)
 
 use crate::shard::decision::{Decision, Notice};
-use crate::shard::draft::{Damage, Draft, Halt};
+use crate::shard::draft::{Damage, Draft, Halt, damaged};
 use crate::shard::moves::leave;
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
@@ -16,6 +16,27 @@ use crate::table::running::Runnings;
 use crate::table::state::{Position, StateRow, States, Status, status_of_bytes};
 use crate::table::tenant::Queue;
 use crate::types::name::{Priority, TaskGroup};
+
+/// A job whose stored data cannot be read: leasing it again and again would get nobody anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Which job.
+    pub key: JobKey,
+    /// What was found, in a sentence.
+    pub reason: String,
+}
+
+/// Asks for what [`decide`] does; once that is done the answer is a refusal that says so.
+pub(crate) fn judge(aside: &SetAside, draft: &Draft<'_>) -> Result<Reply, Halt> {
+    let key = &aside.key;
+    match draft.state(key)? {
+        None => Err(Refusal::JobNotFound(key.clone()).into()),
+        Some(state) if matches!(state.position, Position::Quarantined { .. }) => {
+            Err(Refusal::Quarantined(key.clone()).into())
+        }
+        Some(_) => Err(damaged(key, aside.reason.clone())),
+    }
+}
 
 pub(crate) fn decide(damage: &Damage, mut draft: Draft<'_>) -> Result<Decision, Need> {
     match set_aside(damage, &mut draft) {
