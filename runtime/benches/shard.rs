@@ -9,8 +9,16 @@
 //! how an overloaded one does.
 
 #![allow(missing_docs, reason = "a program, not a library")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::arithmetic_side_effects)]
-#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::arithmetic_side_effects
+)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
 #![allow(clippy::cast_precision_loss, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -44,9 +52,14 @@ const PAYLOAD_BYTES: usize = 256;
 
 fn main() {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!("{:<10} {:<7} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}",
-        "what", "store", "jobs", "seconds", "jobs/s", "p50 ms", "p99 ms", "cpu µs");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    println!(
+        "{:<10} {:<7} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}",
+        "what", "store", "jobs", "seconds", "jobs/s", "p50 ms", "p99 ms", "cpu µs"
+    );
     for store in options.stores() {
         for what in options.whats() {
             runtime.block_on(run(&options, what, store));
@@ -170,7 +183,12 @@ async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
         lease_default: Millis::from_secs(60),
     };
     let group = TaskGroup::parse("bench").unwrap();
-    let lease = Lease { group, grantee, tasks_max, bytes_max: 64 << 20 };
+    let lease = Lease {
+        group,
+        grantee,
+        tasks_max,
+        bytes_max: 64 << 20,
+    };
     match shard.call(Command::Lease(lease)).await.unwrap() {
         Reply::Leased(tasks) => tasks,
         other => panic!("not a lease: {other:?}"),
@@ -179,7 +197,10 @@ async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
 
 async fn report(shard: &Shard, task: Task) {
     let data = Bytes::from_static(&[0xc0]);
-    let report = Report { task: task.id, outcome: Outcome::Success { data } };
+    let report = Report {
+        task: task.id,
+        outcome: Outcome::Success { data },
+    };
     let reply = shard.call(Command::Report(report)).await.unwrap();
     assert_eq!(reply, Reply::Reported);
 }
@@ -197,7 +218,10 @@ fn enqueue_for(tenant: Tenant) -> Command {
         tenant,
         id: None,
         request: None,
-        queue: Queue { group: TaskGroup::parse("bench").unwrap(), priority: Priority::default() },
+        queue: Queue {
+            group: TaskGroup::parse("bench").unwrap(),
+            priority: Priority::default(),
+        },
         start_at: None,
         retry: None,
         max_crashes: 5,
@@ -210,10 +234,15 @@ fn enqueue_for(tenant: Tenant) -> Command {
 async fn open(store: &str, folder: &std::path::Path) -> Arc<Shard> {
     let backend = match store {
         "memory" => BackendConfig::Memory,
-        _ => BackendConfig::Fs { path: folder.to_owned(), fsync: store == "fsync" },
+        _ => BackendConfig::Fs {
+            path: folder.to_owned(),
+            fsync: store == "fsync",
+        },
     };
     let storage = Storage::open(&StorageConfig::new(backend)).await.unwrap();
-    let catalog = ShardCatalog::open(&storage, NonZeroU32::MIN, 0).await.unwrap();
+    let catalog = ShardCatalog::open(&storage, NonZeroU32::MIN, 0)
+        .await
+        .unwrap();
     let context = ShardContext {
         storage,
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
@@ -221,7 +250,11 @@ async fn open(store: &str, folder: &std::path::Path) -> Arc<Shard> {
         limits: StageLimits::default(),
     };
     let shard = Arc::new(Shard::start(catalog.shards()[0].clone(), context));
-    shard.state().wait_for(|state| *state == ShardState::Open).await.unwrap();
+    shard
+        .state()
+        .wait_for(|state| *state == ShardState::Open)
+        .await
+        .unwrap();
     shard
 }
 
@@ -235,7 +268,9 @@ where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = Vec<Duration>> + Send + 'static,
 {
-    let tasks: Vec<_> = (0..count).map(|caller| tokio::spawn(make(caller))).collect();
+    let tasks: Vec<_> = (0..count)
+        .map(|caller| tokio::spawn(make(caller)))
+        .collect();
     let mut latencies = Vec::new();
     for task in tasks {
         latencies.extend(task.await.unwrap());
@@ -251,7 +286,10 @@ struct Meter {
 
 impl Meter {
     fn start() -> Self {
-        Self { began: Instant::now(), cpu: cpu_time() }
+        Self {
+            began: Instant::now(),
+            cpu: cpu_time(),
+        }
     }
 
     fn report(&self, what: &str, store: &str, mut latencies: Vec<Duration>) {
@@ -261,7 +299,9 @@ impl Meter {
         let count = latencies.len();
         let at = |part: f64| {
             let index = ((count as f64 * part) as usize).min(count.saturating_sub(1));
-            latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+            latencies
+                .get(index)
+                .map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
         };
         println!(
             "{what:<10} {store:<7} {count:>9} {seconds:>9.2} {:>9.0} {:>8.3} {:>8.3} {:>8.1}",
@@ -277,7 +317,10 @@ impl Meter {
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    let fields: Vec<u64> = after_name.split(' ').map(|field| field.parse().unwrap_or(0)).collect();
+    let fields: Vec<u64> = after_name
+        .split(' ')
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
     // Fields 14 and 15 of proc(5), in hundredths of a second.
     let ticks = fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0);
     Duration::from_millis(ticks * 10)
@@ -292,7 +335,12 @@ struct Options {
 
 impl Options {
     fn parse() -> Self {
-        let mut options = Self { what: None, store: None, jobs: None, callers: 256 };
+        let mut options = Self {
+            what: None,
+            store: None,
+            jobs: None,
+            callers: 256,
+        };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -301,7 +349,10 @@ impl Options {
                 "--store" => options.store = words.next(),
                 "--jobs" => options.jobs = words.next().and_then(|word| word.parse().ok()),
                 "--callers" => {
-                    options.callers = words.next().and_then(|word| word.parse().ok()).unwrap_or(256);
+                    options.callers = words
+                        .next()
+                        .and_then(|word| word.parse().ok())
+                        .unwrap_or(256);
                 }
                 _ => options.what = Some(word),
             }
@@ -310,10 +361,14 @@ impl Options {
     }
 
     fn stores(&self) -> Vec<&str> {
-        self.store.as_deref().map_or(vec!["memory", "fs", "fsync"], |store| vec![store])
+        self.store
+            .as_deref()
+            .map_or(vec!["memory", "fs", "fsync"], |store| vec![store])
     }
 
     fn whats(&self) -> Vec<&str> {
-        self.what.as_deref().map_or(vec!["enqueue", "lifecycle", "claim"], |what| vec![what])
+        self.what
+            .as_deref()
+            .map_or(vec!["enqueue", "lifecycle", "claim"], |what| vec![what])
     }
 }

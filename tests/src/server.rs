@@ -4,7 +4,10 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use silo_core::types::time::Millis;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::shard::ShardContext;
@@ -12,7 +15,7 @@ use silo_runtime::executor::stage::StageLimits;
 use silo_runtime::node::{Node, NodeOptions};
 use silo_runtime::proto::silo_client::SiloClient;
 use silo_runtime::service::{ServeError, ServiceOptions, serve};
-use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use tokio::net::TcpListener;
@@ -37,6 +40,8 @@ pub struct Setup {
     pub dev_mode: bool,
     /// How long leases last, in milliseconds.
     pub lease_ms: u64,
+    /// How long storage takes for each object it writes.
+    pub put_delay: Duration,
     /// The service.
     pub service: ServiceOptions,
 }
@@ -48,6 +53,7 @@ impl Default for Setup {
             tenancy: false,
             dev_mode: false,
             lease_ms: 10_000,
+            put_delay: Duration::ZERO,
             service: ServiceOptions::default(),
         }
     }
@@ -91,7 +97,7 @@ impl Server {
             lease_default: Millis::new(setup.lease_ms),
             dev_mode: setup.dev_mode,
         };
-        let storage = Storage::open(&StorageConfig::new(BackendConfig::Memory)).await?;
+        let storage = storage(setup.put_delay)?;
         let context = ShardContext {
             storage,
             clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
@@ -149,4 +155,21 @@ impl Server {
         self.node.close().await;
         Ok(())
     }
+}
+
+fn storage(put_delay: Duration) -> Result<Storage, Trouble> {
+    let delays = ThrottleConfig {
+        wait_put_per_call: put_delay,
+        ..ThrottleConfig::default()
+    };
+    let store = ThrottledStore::new(InMemory::new(), delays);
+    let abilities = StoreAbilities {
+        conditional_replace: true,
+    };
+    let config = StorageConfig::new(BackendConfig::Memory);
+    Ok(Storage::with_object_store(
+        Arc::new(store),
+        abilities,
+        &config,
+    )?)
 }
