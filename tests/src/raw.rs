@@ -41,8 +41,18 @@ impl Connection {
     /// # Errors
     /// When nobody listens, or what listens speaks no HTTP/2.
     pub async fn open(address: SocketAddr) -> Result<Self, Trouble> {
+        Self::open_with_window(address, 65_535).await
+    }
+
+    /// Connects. The server may send so many bytes of each answer before it must wait.
+    ///
+    /// # Errors
+    /// When nobody listens, or what listens speaks no HTTP/2.
+    pub async fn open_with_window(address: SocketAddr, window: u32) -> Result<Self, Trouble> {
         let socket = TcpStream::connect(address).await?;
-        let (sender, mut connection) = h2::client::handshake(socket).await?;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let (sender, mut connection) = builder.handshake(socket).await?;
         let ping = connection.ping_pong().ok_or("no pings")?;
         tokio::spawn(connection);
         let sender = sender.ready().await?;
@@ -79,6 +89,17 @@ impl Call {
     /// When the call is over.
     pub fn send(&mut self, bytes: impl Into<Bytes>, is_last: bool) -> Result<(), Trouble> {
         Ok(self.sending.send_data(bytes.into(), is_last)?)
+    }
+
+    /// Waits until the server has begun to answer, and leaves.
+    ///
+    /// # Errors
+    /// When the call was broken off.
+    pub async fn leave_when_answered(self) -> Result<(), Trouble> {
+        let Self { sending, response } = self;
+        let response = response.await?;
+        drop((sending, response));
+        Ok(())
     }
 
     /// Waits for the answer.

@@ -66,6 +66,8 @@ pub struct Server {
     pub node: Arc<Node>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its storage, which can be made slow.
+    pub store: Arc<ThrottledStore<InMemory>>,
     /// Cancelled to shut it down.
     pub shutdown: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -97,7 +99,12 @@ impl Server {
             lease_default: Millis::new(setup.lease_ms),
             dev_mode: setup.dev_mode,
         };
-        let storage = storage(setup.put_delay)?;
+        let delays = ThrottleConfig {
+            wait_put_per_call: setup.put_delay,
+            ..ThrottleConfig::default()
+        };
+        let store = Arc::new(ThrottledStore::new(InMemory::new(), delays));
+        let storage = storage(&store)?;
         let context = ShardContext {
             storage,
             clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
@@ -111,6 +118,7 @@ impl Server {
         Ok(Self {
             node,
             address,
+            store,
             shutdown,
             serving,
         })
@@ -135,6 +143,12 @@ impl Server {
             .max_encoding_message_size(usize::MAX))
     }
 
+    /// Makes storage take so long for each object it writes.
+    pub fn set_put_delay(&self, delay: Duration) {
+        self.store
+            .config_mut(|config| config.wait_put_per_call = delay);
+    }
+
     /// The ids of its shards, in the order of their ranges.
     #[must_use]
     pub fn shard_ids(&self) -> Vec<String> {
@@ -150,6 +164,7 @@ impl Server {
     /// # Errors
     /// When the service ended badly.
     pub async fn stop(self) -> Result<(), Trouble> {
+        self.set_put_delay(Duration::ZERO);
         self.shutdown.cancel();
         self.serving.await??;
         self.node.close().await;
@@ -157,19 +172,11 @@ impl Server {
     }
 }
 
-fn storage(put_delay: Duration) -> Result<Storage, Trouble> {
-    let delays = ThrottleConfig {
-        wait_put_per_call: put_delay,
-        ..ThrottleConfig::default()
-    };
-    let store = ThrottledStore::new(InMemory::new(), delays);
+fn storage(store: &Arc<ThrottledStore<InMemory>>) -> Result<Storage, Trouble> {
     let abilities = StoreAbilities {
         conditional_replace: true,
     };
     let config = StorageConfig::new(BackendConfig::Memory);
-    Ok(Storage::with_object_store(
-        Arc::new(store),
-        abilities,
-        &config,
-    )?)
+    let store = Arc::clone(store);
+    Ok(Storage::with_object_store(store, abilities, &config)?)
 }
