@@ -1,4 +1,4 @@
-//! What every call passes: health, reflection, token, deadlines, sizes, bounds on what is in flight.
+//! What every call passes: health, reflection, token, deadlines, sizes, what may be in flight.
 
 #![cfg(test)]
 
@@ -12,7 +12,7 @@ use silo_runtime::proto::{EnqueueRequest, Failure, GetClusterInfoRequest, RetryP
 use silo_runtime::service::ServiceOptions;
 use silo_tests::messages::{data, enqueue, get, lease, lease_one, reason, report};
 use silo_tests::raw::{Connection, framed, header};
-use silo_tests::server::{Server, Setup, Trouble};
+use silo_tests::server::{Client, Server, Setup, Trouble};
 use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
@@ -354,6 +354,24 @@ async fn answers_have_a_size() -> Result<(), Trouble> {
     server.stop().await
 }
 
+/// The refusal of a job, once one is refused.
+async fn until_refused(client: &mut Client) -> Result<Status, Trouble> {
+    let refused = async {
+        loop {
+            if let Err(status) = client.enqueue(enqueue("")).await {
+                return status;
+            }
+        }
+    };
+    Ok(timeout(Duration::from_secs(30), refused).await?)
+}
+
+/// Returns once a job is taken.
+async fn until_taken(client: &mut Client) -> Result<(), Trouble> {
+    let taken = async { while client.enqueue(enqueue("")).await.is_err() {} };
+    Ok(timeout(Duration::from_secs(30), taken).await?)
+}
+
 #[silo::test]
 async fn bytes_in_flight_are_bounded() -> Result<(), Trouble> {
     let server = start(small()).await?;
@@ -362,18 +380,14 @@ async fn bytes_in_flight_are_bounded() -> Result<(), Trouble> {
     let mut call = raw.call(ENQUEUE, &[]).await?;
     // Announced, and not sent: the room is taken all the same.
     call.send(header(u32::try_from(5 * MIB)?), false)?;
-    let status = loop {
-        if let Err(status) = c.enqueue(enqueue("")).await {
-            break status;
-        }
-    };
+    let status = until_refused(&mut c).await?;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert_eq!(reason(&status), "TOO_MANY_BYTES");
     assert_eq!(pushback(&status), Some("200"));
     // What asks for nothing needs no room.
     c.get_cluster_info(GetClusterInfoRequest {}).await?;
     drop(call);
-    while c.enqueue(enqueue("")).await.is_err() {}
+    until_taken(&mut c).await?;
     server.stop().await
 }
 
@@ -387,11 +401,7 @@ async fn calls_in_flight_are_bounded() -> Result<(), Trouble> {
     let mut c = server.client().await?;
     let raw = Connection::open(server.address).await?;
     let call = raw.call(ENQUEUE, &[]).await?;
-    let status = loop {
-        if let Err(status) = c.enqueue(enqueue("")).await {
-            break status;
-        }
-    };
+    let status = until_refused(&mut c).await?;
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(reason(&status), "TOO_MANY_CALLS");
     assert_eq!(pushback(&status), Some("200"));
@@ -399,7 +409,7 @@ async fn calls_in_flight_are_bounded() -> Result<(), Trouble> {
     let mut health = HealthClient::new(server.channel().await?);
     health.check(HealthCheckRequest::default()).await?;
     drop(call);
-    while c.enqueue(enqueue("")).await.is_err() {}
+    until_taken(&mut c).await?;
     server.stop().await
 }
 
