@@ -1,5 +1,5 @@
-//! Random sequences of commands: every reply is as an independent oracle says, every invariant holds
-//! after every command, and at the end every job comes to its end.
+//! Random sequences of commands: every reply is as an independent oracle says, every invariant
+//! holds after every command, and at the end every job comes to its end.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -13,8 +13,8 @@ mod common;
 use bytes::Bytes;
 use common::oracle::{Oracle, Stands};
 use common::{
-    Shard, get, grantee, group, heartbeat, job, lease, lease_job, policy, queue, report, request,
-    success, tenant, worker,
+    Shard, get, group, heartbeat, job, lease, lease_job, policy, queue, report, request, success,
+    tenant, worker,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::Command;
@@ -117,7 +117,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn op(with_damage: bool) -> impl Strategy<Value = Op> {
-    let damage = if with_damage { 2 } else { 0 };
+    let damaged = (any::<Pick>(), any::<bool>()).prop_map(|(p, j)| Op::Damage(p, j));
+    let last = if with_damage {
+        damaged.boxed()
+    } else {
+        Just(Op::Settle).boxed()
+    };
     prop_oneof![
         12 => enqueue().prop_map(Op::Enqueue),
         8 => (0..GROUPS.len(), 0..6_u32)
@@ -132,7 +137,7 @@ fn op(with_damage: bool) -> impl Strategy<Value = Op> {
         6 => prop_oneof![0..2000_i64, 0..40_000_i64].prop_map(Op::Later),
         1 => (0..60_000_i64).prop_map(Op::Earlier),
         2 => Just(Op::Lost),
-        damage => (any::<Pick>(), any::<bool>()).prop_map(|(p, j)| Op::Damage(p, j)),
+        2 => last,
     ]
 }
 

@@ -47,6 +47,8 @@ use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 
 /// A run is cut off after so long.
 const RUN_MAX: Duration = Duration::from_secs(120);
+/// Workers beside the producers, each with up to 32 tasks.
+const LIFECYCLE_WORKERS: usize = 8;
 const TENANTS: u64 = 16;
 const PAYLOAD_BYTES: usize = 256;
 
@@ -104,12 +106,12 @@ async fn lifecycle(options: &Options, store: &str, shard: &Arc<Shard>) {
     let meter = Meter::start();
     let next = Arc::new(AtomicU64::new(0));
     let ended = Arc::new(AtomicU64::new(0));
-    let half = (options.callers / 2).max(1);
-    let latencies = callers(half * 2, |caller| {
+    let producers = options.callers;
+    let latencies = callers(producers + LIFECYCLE_WORKERS, |caller| {
         let (shard, next, ended) = (Arc::clone(shard), Arc::clone(&next), Arc::clone(&ended));
         async move {
             let mut latencies = Vec::new();
-            if caller < half {
+            if caller < producers {
                 while let Some(number) = take(&next, jobs, meter.began) {
                     let began = Instant::now();
                     shard.call(job(number)).await.unwrap();
@@ -119,7 +121,7 @@ async fn lifecycle(options: &Options, store: &str, shard: &Arc<Shard>) {
                 while ended.load(Ordering::Relaxed) < jobs && meter.began.elapsed() < RUN_MAX {
                     let tasks = lease(&shard, 32).await;
                     if tasks.is_empty() {
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                     let reports = tasks.into_iter().map(|task| report(&shard, task));
                     let count = futures::future::join_all(reports).await.len() as u64;

@@ -37,11 +37,21 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
     /// Where the data is kept.
-    #[arg(long, value_name = "DIR", env = "SILO_DATA", default_value = "silo-data")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SILO_DATA",
+        default_value = "silo-data"
+    )]
     pub(crate) data: PathBuf,
 
     /// Where to listen.
-    #[arg(long, value_name = "ADDR", env = "SILO_GRPC_ADDR", default_value = "127.0.0.1:7450")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "SILO_GRPC_ADDR",
+        default_value = "127.0.0.1:7450"
+    )]
     pub(crate) grpc_addr: SocketAddr,
 
     /// Whether callers name a tenant.

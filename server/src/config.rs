@@ -140,13 +140,19 @@ impl Default for Server {
 
 impl Default for Leases {
     fn default() -> Self {
-        Self { default_ms: 10_000, dispatch: Dispatch::Durable }
+        Self {
+            default_ms: 10_000,
+            dispatch: Dispatch::Durable,
+        }
     }
 }
 
 impl Default for Flush {
     fn default() -> Self {
-        Self { interval_ms: 0, bytes: 4 << 20 }
+        Self {
+            interval_ms: 0,
+            bytes: 4 << 20,
+        }
     }
 }
 
@@ -154,7 +160,10 @@ impl Default for Flush {
 #[derive(Debug, Error, Diagnostic)]
 pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}", path.display())]
-    #[diagnostic(code(silo::config::unreadable), help("check the path and its permissions"))]
+    #[diagnostic(
+        code(silo::config::unreadable),
+        help("check the path and its permissions")
+    )]
     Unreadable {
         path: PathBuf,
         #[source]
@@ -174,15 +183,23 @@ pub(crate) enum ConfigError {
     },
     #[error("{field} is {value}, but must be {bound}")]
     #[diagnostic(code(silo::config::out_of_bounds))]
-    OutOfBounds { field: &'static str, value: String, bound: &'static str },
+    OutOfBounds {
+        field: &'static str,
+        value: String,
+        bound: &'static str,
+    },
 }
 
 impl Config {
     /// Reads a file; without one there are only defaults.
     pub(crate) fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+            path: path.to_owned(),
+            cause,
+        })?;
         let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Invalid {
             message: error.message().to_owned(),
             at: error.span().map(SourceSpan::from),
@@ -195,8 +212,14 @@ impl Config {
     /// What `silo dev` runs with.
     pub(crate) fn for_development(dev: Dev) -> Self {
         Self {
-            server: Server { grpc_addr: dev.grpc_addr, dev_mode: true, ..Server::default() },
-            tenancy: Tenancy { enabled: dev.tenancy },
+            server: Server {
+                grpc_addr: dev.grpc_addr,
+                dev_mode: true,
+                ..Server::default()
+            },
+            tenancy: Tenancy {
+                enabled: dev.tenancy,
+            },
             database: files_in(dev.data),
             ..Self::default()
         }
@@ -205,23 +228,43 @@ impl Config {
     /// The number of shards for data that has none yet.
     pub(crate) fn shard_count(&self) -> NonZeroU32 {
         const WITH_TENANCY: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
-        let default = if self.tenancy.enabled { WITH_TENANCY } else { NonZeroU32::MIN };
+        let default = if self.tenancy.enabled {
+            WITH_TENANCY
+        } else {
+            NonZeroU32::MIN
+        };
         self.shards.count.unwrap_or(default)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let out = |field, value: String, bound| ConfigError::OutOfBounds { field, value, bound };
+        let out = |field, value: String, bound| ConfigError::OutOfBounds {
+            field,
+            value,
+            bound,
+        };
         let server = &self.server;
         if server.advertised_grpc_addr.is_none() && server.grpc_addr.ip().is_unspecified() {
             let bound = "set when grpc_addr is a wildcard: clients must be told where to connect";
-            return Err(out("server.advertised_grpc_addr", "not set".to_owned(), bound));
+            return Err(out(
+                "server.advertised_grpc_addr",
+                "not set".to_owned(),
+                bound,
+            ));
         }
         let lease = self.leases.default_ms;
         if !(100..=86_400_000).contains(&lease) {
-            return Err(out("leases.default_ms", lease.to_string(), "100 to 86400000"));
+            return Err(out(
+                "leases.default_ms",
+                lease.to_string(),
+                "100 to 86400000",
+            ));
         }
         if server.token.as_ref().is_some_and(String::is_empty) {
-            return Err(out("server.token", "empty".to_owned(), "absent or not empty"));
+            return Err(out(
+                "server.token",
+                "empty".to_owned(),
+                "absent or not empty",
+            ));
         }
         Ok(())
     }

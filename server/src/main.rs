@@ -50,7 +50,10 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
         (None, None) => {
-            write(std::io::stdout(), &Cli::command().render_long_help().to_string())?;
+            write(
+                std::io::stdout(),
+                &Cli::command().render_long_help().to_string(),
+            )?;
             Ok(ExitCode::from(2))
         }
     }

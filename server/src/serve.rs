@@ -122,7 +122,9 @@ pub(crate) async fn open(
     config: &Config,
     bound: std::net::SocketAddr,
 ) -> Result<Arc<Node>, ServeError> {
-    let storage = Storage::open(&config.database).await.map_err(ServeError::Storage)?;
+    let storage = Storage::open(&config.database)
+        .await
+        .map_err(ServeError::Storage)?;
     let lease_default = Millis::new(config.leases.default_ms.into());
     let advertised = config.server.advertised_grpc_addr.clone();
     let options = NodeOptions {
@@ -151,7 +153,9 @@ pub(crate) async fn open(
         wall: Arc::new(SystemWallClock::default()),
         limits,
     };
-    let node = Node::start(options, context).await.map_err(ServeError::Node)?;
+    let node = Node::start(options, context)
+        .await
+        .map_err(ServeError::Node)?;
     Ok(Arc::new(node))
 }
 
@@ -190,7 +194,10 @@ impl Stop {
     fn listen() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { terminate, interrupt })
+        Ok(Self {
+            terminate,
+            interrupt,
+        })
     }
 
     async fn heard(&mut self) -> &'static str {

@@ -11,8 +11,14 @@ pub(crate) fn install(format: LogFormat) {
         .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy()
         // SlateDB tells of every flush and compaction at this level.
-        .add_directive("slatedb=warn".parse().unwrap_or_else(|_| LevelFilter::WARN.into()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        .add_directive(
+            "slatedb=warn"
+                .parse()
+                .unwrap_or_else(|_| LevelFilter::WARN.into()),
+        );
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

@@ -11,7 +11,8 @@ fn every_flag_names_its_environment_variable() {
     for verb in ["serve", "dev", "demo"] {
         let help = silo().args([verb, "--help"]).output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
-        let flags = help.lines().filter(|line| line.trim_start().starts_with('-'));
+        let is_flag = |line: &&str| line.starts_with("--") || line.contains(", --");
+        let flags = help.lines().map(str::trim_start).filter(is_flag);
         let flags = flags.filter(|line| !line.contains("--help")).count();
         assert!(flags > 0, "{help}");
         assert_eq!(help.matches("[env: SILO_").count(), flags, "{help}");
@@ -25,7 +26,10 @@ fn an_unknown_key_is_refused_with_its_line() {
     let output = silo().args(["serve", "-c"]).arg(&config).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("grcp_addr") && said.contains("silo::config::invalid"), "{said}");
+    assert!(
+        said.contains("grcp_addr") && said.contains("silo::config::invalid"),
+        "{said}"
+    );
     assert!(said.contains(":3:1"), "the line is named: {said}");
 }
 
@@ -47,13 +51,19 @@ fn a_port_that_is_taken_is_said_with_what_to_do() {
     let output = silo().args(["serve", "-c"]).arg(&config).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot listen") && said.contains("another port"), "{said}");
+    assert!(
+        said.contains("cannot listen") && said.contains("another port"),
+        "{said}"
+    );
     drop(taken);
 }
 
 #[silo::test]
 fn a_missing_configuration_file_is_said_with_its_path() {
-    let output = silo().args(["serve", "-c", "no-such.toml"]).output().unwrap();
+    let output = silo()
+        .args(["serve", "-c", "no-such.toml"])
+        .output()
+        .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("no-such.toml"), "{said}");
@@ -63,7 +73,11 @@ fn a_missing_configuration_file_is_said_with_its_path() {
 fn without_a_command_the_help_is_shown() {
     let output = silo().output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stdout).unwrap().contains("Usage: silo"));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("Usage: silo")
+    );
 }
 
 #[silo::test]
@@ -72,5 +86,8 @@ fn the_demo_shows_what_it_says_and_ends_well() {
     let said = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}{errors}");
-    assert!(said.contains("all 80 jobs are there") && !said.contains("WRONG"), "{said}");
+    assert!(
+        said.contains("all 80 jobs are there") && !said.contains("WRONG"),
+        "{said}"
+    );
 }

@@ -43,7 +43,10 @@ async fn sigterm_drains_and_a_restart_finds_the_same_shards_and_every_job() {
     let client = site.start_and_connect().await;
     assert_eq!(client.1.cluster_info().await.unwrap().shard_owners, shards);
     for id in ids {
-        assert_eq!(client.1.job(&id, false).await.unwrap().status(), JobStatus::Scheduled);
+        assert_eq!(
+            client.1.job(&id, false).await.unwrap().status(),
+            JobStatus::Scheduled
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use crate::table::state::StateRow;
 /// A job's history has no gap.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-ATT-1",
-    statement: "A job's attempts are numbered from 1 without a gap; all have ended but a leased one.",
+    statement: "A job's attempts are numbered from 1 without a gap; all ended but a leased one.",
     check,
 };
 

@@ -8,7 +8,7 @@ use crate::table::job::JobKey;
 /// One outcome ends an attempt.
 pub const INVARIANT: StepInvariant = StepInvariant {
     sigil: "SILO-ATT-2",
-    statement: "The number of ended attempts only grows, and an attempt that has ended never changes.",
+    statement: "The number of ended attempts only grows, and an ended attempt never changes.",
     check,
 };
 

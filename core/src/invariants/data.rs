@@ -12,7 +12,7 @@ use crate::types::data::{DATA_INLINE_BYTES_MAX, Data, digest};
 /// Large data is there as long as it is spoken of, and no longer.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-DATA-1",
-    statement: "Payload rows are exactly those that a job or attempt refers to, as long as it says.",
+    statement: "Payload rows are exactly those that jobs and attempts refer to, as long as said.",
     check,
 };
 

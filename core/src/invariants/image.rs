@@ -42,10 +42,8 @@ pub struct Image {
     pub running: BTreeMap<JobKey, RunningRow>,
     /// Jobs set aside.
     pub quarantine: BTreeMap<JobKey, QuarantineRow>,
-    /// Rows that do not decode, and why.
+    /// Rows that do not decode, or would be written otherwise, and why.
     pub unreadable: BTreeMap<Key, String>,
-    /// Rows that decode, but would be written otherwise.
-    pub not_canonical: BTreeSet<Key>,
     /// Jobs that have a row which does not decode.
     pub damaged_jobs: BTreeSet<JobKey>,
     /// Tenants whose row does not decode.
@@ -53,6 +51,9 @@ pub struct Image {
     /// What the first bytes of state rows say whose rest does not decode.
     pub damaged_states: BTreeMap<JobKey, Option<Status>>,
 }
+
+/// A codec that reads more than it writes would hide damage.
+const OTHERWISE: &str = "it decodes, but would be written otherwise";
 
 impl Image {
     /// Decodes every row.
@@ -149,7 +150,7 @@ impl Image {
         match PayloadKey::read_key(key) {
             Ok(parts) => {
                 if PayloadKey::key(&parts.job, parts.slot) != *key {
-                    self.not_canonical.insert(key.clone());
+                    self.unreadable.insert(key.clone(), OTHERWISE.to_owned());
                 }
                 self.payloads.insert(parts, value.clone());
             }
@@ -167,7 +168,7 @@ impl Image {
         match read {
             Ok((parts, row)) => {
                 if T::key(&parts) != *key || encode(&row) != *value {
-                    self.not_canonical.insert(key.clone());
+                    self.unreadable.insert(key.clone(), OTHERWISE.to_owned());
                 }
                 Some((parts, row))
             }

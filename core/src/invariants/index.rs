@@ -8,7 +8,7 @@ use crate::table::state::{Position, StateRow};
 /// No index row speaks of something that is not so.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-IDX-1",
-    statement: "Every ready, due and running row names a job whose position names exactly that row.",
+    statement: "Each ready, due or running row names a job whose position names exactly that row.",
     check,
 };
 

@@ -1,19 +1,18 @@
 //! What is always true of a shard, each with its sigil: pure functions over all of its rows.
 //!
-//! One file per invariant. A caller reads rows once ([`image::Image::read`]) and asks for everything
-//! that does not hold: [`check_all`] of one state, [`check_step`] of two states before and after a
-//! command, [`check_soft`] of soft state against the rows it was made from. The simulator, the model
-//! checker, the fuzzer and the tests all call the same three functions.
+//! One file per invariant. A caller reads rows once ([`image::Image::read`]) and asks for all that
+//! does not hold: [`check_all`] of one state, [`check_step`] of two states before and after a
+//! command, [`check_soft`] of soft state against the rows it was made from. The simulator, the
+//! model checker, the fuzzer and the tests all call the same three functions.
 //!
-//! An invariant that is not in [`ALL`], [`STEPS`] or [`SOFT`] is not checked by anybody; a test fails
-//! when one of these has no state that is known to break it.
+//! An invariant that is not in [`ALL`], [`STEPS`] or [`SOFT`] is not checked by anybody; a test
+//! fails when one of these has no state that is known to break it.
 //!
 //! A row that does not decode is a violation of its own ([`decodes`]); the job or tenant it belongs
 //! to is not judged by the others until a command has met the row and set the job aside.
 
 pub mod attempts_contiguous;
 pub mod attempts_final;
-pub mod canonical;
 pub mod data;
 pub mod decodes;
 pub mod description;
@@ -94,7 +93,6 @@ pub const ALL: &[Invariant] = &[
     lease::INVARIANT,
     attempts_contiguous::INVARIANT,
     data::INVARIANT,
-    canonical::INVARIANT,
     decodes::INVARIANT,
     quarantine::INVARIANT,
 ];
@@ -129,7 +127,7 @@ pub fn check_step(before: &Image, after: &Image) -> Vec<Violation> {
     STEPS.iter().flat_map(each).collect()
 }
 
-/// Everything that does not hold of soft state at `now`. While it is being recovered nothing is said.
+/// Everything that does not hold of soft state at `now`; nothing is said before it is recovered.
 pub fn check_soft(image: &Image, soft: &Soft, now: Timestamp) -> Vec<Violation> {
     if !soft.is_recovered() {
         return Vec::new();

@@ -6,7 +6,7 @@ use crate::invariants::image::{Image, name};
 /// A job has both of its rows.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-JOB-2",
-    statement: "A job has a description exactly when it has a state, and waits in the queue it says.",
+    statement: "A job has a description exactly when it has a state, and waits where it says.",
     check,
 };
 

@@ -20,7 +20,8 @@ pub const TENANTS: SoftInvariant = SoftInvariant {
 /// Whoever is leased is watched.
 pub const LEASES: SoftInvariant = SoftInvariant {
     sigil: "SILO-SOFT-2",
-    statement: "Exactly the leased jobs have a deadline, at most one lease's duration ahead.",
+    statement: "Exactly the leased jobs have a deadline, at most one lease's duration ahead; those \
+                of a tenant whose row does not decode have none until it is mended.",
     check: check_leases,
 };
 
@@ -52,7 +53,7 @@ fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
 fn check_leases(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
     let mut violations = Vec::new();
     for (key, row) in &image.running {
-        if !image.is_sound(key) {
+        if !image.is_sound(key) || image.damaged_tenants.contains(&key.tenant) {
             continue;
         }
         match soft.lease(key) {

@@ -32,6 +32,28 @@ pub(crate) enum Halt {
     Damaged(Damage),
 }
 
+impl Need {
+    /// Stops the command here when something must be loaded first.
+    pub(crate) fn settled(self) -> Result<(), Halt> {
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(self.into())
+        }
+    }
+}
+
+/// Adds what one part of a command is missing to what others are missing.
+pub(crate) fn gather(need: &mut Need, part: Result<(), Halt>) -> Result<(), Halt> {
+    match part {
+        Err(Halt::Need(missing)) => {
+            need.add(missing);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// A job whose rows cannot be relied on.
 pub(crate) struct Damage {
     /// Which job.

@@ -18,10 +18,6 @@ impl Ring {
         self.by_turn.values()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_turn.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.by_turn.is_empty()
     }

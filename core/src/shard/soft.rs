@@ -3,7 +3,6 @@
 //! and `running` tables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use crate::shard::ring::Ring;
 use crate::table::TableId;
@@ -19,8 +18,8 @@ use crate::types::time::Timestamp;
 pub struct Soft {
     tenants: BTreeMap<Tenant, SoftTenant>,
     rings: BTreeMap<TaskGroup, Ring>,
-    dues: BTreeSet<(Timestamp, Tenant)>,
-    due_turn: Option<(Timestamp, Tenant)>,
+    dues: BTreeSet<(DueTurn, Tenant)>,
+    due_turns: u64,
     leases: BTreeMap<JobKey, SoftLease>,
     expiries: BTreeSet<(Timestamp, JobKey)>,
     recovery: Recovery,
@@ -52,7 +51,7 @@ pub enum SoftStep {
     },
     /// A tenant was served and goes to the end of the ring.
     Served(TaskGroup, Tenant),
-    /// A tenant's due jobs had their turn.
+    /// A tenant's due jobs had their turn, at this time.
     DueServed(Timestamp, Tenant),
     /// A lease began.
     Leased {
@@ -113,6 +112,19 @@ pub struct SoftLease {
 struct SoftTenant {
     groups: BTreeSet<TaskGroup>,
     due: Option<Timestamp>,
+    /// When its due jobs had their last turn.
+    served: Option<DueTurn>,
+}
+
+/// When a tenant's due jobs are looked at: a time, and the order of turns within it. A tenant that
+/// was served goes behind everybody who is due by then, however long it has been waiting itself.
+type DueTurn = (Timestamp, u64);
+
+impl SoftTenant {
+    fn due_turn(&self) -> Option<DueTurn> {
+        let first = self.due.map(|at| (at, 0));
+        first.map(|first| self.served.map_or(first, |served| served.max(first)))
+    }
 }
 
 impl Default for Soft {
@@ -128,7 +140,7 @@ impl Soft {
             tenants: BTreeMap::new(),
             rings: BTreeMap::new(),
             dues: BTreeSet::new(),
-            due_turn: None,
+            due_turns: 0,
             leases: BTreeMap::new(),
             expiries: BTreeSet::new(),
             recovery: Recovery::Tenants(whole(TableId::Tenant).start),
@@ -142,7 +154,7 @@ impl Soft {
         if self.recovery != Recovery::Done {
             return Some(Timestamp::MIN);
         }
-        let due = self.dues.first().map(|(at, _)| *at);
+        let due = self.dues.first().map(|((at, _), _)| *at);
         let expiry = self.expiries.first().map(|(at, _)| *at);
         match (due, expiry) {
             (Some(due), Some(expiry)) => Some(due.min(expiry)),
@@ -153,6 +165,11 @@ impl Soft {
     /// The task groups known to have ready work.
     pub fn groups(&self) -> impl Iterator<Item = &TaskGroup> {
         self.rings.keys()
+    }
+
+    /// Whether a task group is known to have ready work.
+    pub fn has_ready(&self, group: &TaskGroup) -> bool {
+        self.rings.contains_key(group)
     }
 
     /// Grows whenever [`Soft::groups`] may have changed.
@@ -205,16 +222,10 @@ impl Soft {
             .map(|(_, key)| key)
     }
 
-    /// Tenants with due jobs, each once, beginning after the one that had the last turn.
-    pub(crate) fn due_tenants(&self, now: Timestamp) -> impl Iterator<Item = &(Timestamp, Tenant)> {
-        let turn = self.due_turn.as_ref();
-        let later = self.dues.range((
-            turn.map_or(Bound::Unbounded, Bound::Excluded),
-            Bound::Unbounded,
-        ));
-        let sooner = turn.into_iter().flat_map(|turn| self.dues.range(..=turn));
-        let is_due = move |due: &&(Timestamp, Tenant)| due.0 <= now;
-        later.take_while(is_due).chain(sooner.take_while(is_due))
+    /// Tenants with due jobs, each once, in the order of their turns.
+    pub(crate) fn due_tenants(&self, now: Timestamp) -> impl Iterator<Item = &Tenant> {
+        let due = self.dues.iter().take_while(move |((at, _), _)| *at <= now);
+        due.map(|(_, tenant)| tenant)
     }
 
     /// What recovery reads next.
@@ -240,7 +251,7 @@ impl Soft {
                     ring.served(tenant);
                 }
             }
-            SoftStep::DueServed(at, tenant) => self.due_turn = Some((*at, tenant.clone())),
+            SoftStep::DueServed(at, tenant) => self.due_served(*at, tenant),
             SoftStep::Leased {
                 key,
                 nonce,
@@ -292,18 +303,32 @@ impl Soft {
             self.rings.entry(group.clone()).or_default().join(tenant);
         }
         if known.due != due {
-            if let Some(at) = known.due {
-                self.dues.remove(&(at, tenant.clone()));
+            if let Some(turn) = known.due_turn() {
+                self.dues.remove(&(turn, tenant.clone()));
             }
-            if let Some(at) = due {
-                self.dues.insert((at, tenant.clone()));
+            known.due = due;
+            if let Some(turn) = known.due_turn() {
+                self.dues.insert((turn, tenant.clone()));
             }
         }
         if groups.is_empty() && due.is_none() {
             self.tenants.remove(tenant);
         } else {
             known.groups = groups.iter().cloned().collect();
-            known.due = due;
+        }
+    }
+
+    fn due_served(&mut self, at: Timestamp, tenant: &Tenant) {
+        let Some(known) = self.tenants.get_mut(tenant) else {
+            return;
+        };
+        if let Some(turn) = known.due_turn() {
+            self.dues.remove(&(turn, tenant.clone()));
+        }
+        self.due_turns = self.due_turns.saturating_add(1);
+        known.served = Some((at, self.due_turns));
+        if let Some(turn) = known.due_turn() {
+            self.dues.insert((turn, tenant.clone()));
         }
     }
 

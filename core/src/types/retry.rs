@@ -94,18 +94,22 @@ pub fn crash_delay(n: u32) -> Millis {
     exponential(Millis::from_secs(1), 2.0, n).min(Millis::from_secs(30))
 }
 
-/// `initial × factor^(n-1)`, saturating. Computed in `f64`, exact up to 2^53 ms (285,000 years).
+/// `initial × factor^(n-1)`, saturating. Computed in `f64`, exact up to 2^53 ms (285,000 years), by
+/// repeated multiplication: the precision of a power function differs between machines.
 fn exponential(initial: Millis, factor: f64, n: u32) -> Millis {
     let factor = if factor == 0.0 { 1.0 } else { factor };
-    let exponent = i32::try_from(n.saturating_sub(1)).unwrap_or(i32::MAX);
     #[expect(
         clippy::cast_precision_loss,
         reason = "beyond 2^53 ms nobody counts milliseconds"
     )]
-    let delay = initial.get() as f64 * factor.powi(exponent);
-    // 0 × ∞ is not a number: an initial interval of 0 stays 0.
-    if delay.is_nan() {
-        return Millis::ZERO;
+    let mut delay = initial.get() as f64;
+    for _ in 1..n {
+        let next = delay * factor;
+        // Once a delay stays what it is (0, or infinite, or the factor is 1) it does so for ever.
+        if next.to_bits() == delay.to_bits() {
+            break;
+        }
+        delay = next;
     }
     #[expect(
         clippy::cast_possible_truncation,

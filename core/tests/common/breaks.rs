@@ -1,5 +1,5 @@
-//! For each registered invariant, states that break it. The tests run each of these, and fail when a
-//! registered invariant has none, so the table cannot go stale.
+//! For each registered invariant, states that break it. The tests run each of these, and fail when
+//! a registered invariant has none, so the table cannot go stale.
 
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
@@ -262,17 +262,17 @@ pub const BREAKS: &[Break] = &[
         let bytes = twice_the_same_queue(w);
         w.shard.rows.map.insert(Tenants::key(&tenant("u")), bytes);
     }),
-    broken("SILO-KEY-2", "a row of a newer version", |w| {
+    broken("SILO-KEY-1", "a row of a newer version", |w| {
         let key = States::key(&t("ready"));
         let mut bytes = w.shard.rows.map[&key].to_vec();
         bytes[0] = u8::MAX;
         w.shard.rows.map.insert(key, bytes.into());
     }),
-    broken("SILO-KEY-2", "a row of no table", |w| {
+    broken("SILO-KEY-1", "a row of no table", |w| {
         let key = Bytes::from_static(&[0xee, 1]);
         w.shard.rows.map.insert(key, Bytes::new());
     }),
-    broken("SILO-KEY-2", "a row of a reserved table", |w| {
+    broken("SILO-KEY-1", "a row of a reserved table", |w| {
         let key = Bytes::copy_from_slice(&[TableId::Limit.byte(), 1]);
         w.shard.rows.map.insert(key, Bytes::new());
     }),

@@ -40,7 +40,7 @@ pub const START: i64 = 1_700_000_000_000;
 /// How long a lease lasts when nobody says otherwise.
 pub const LEASE: u64 = 10_000;
 /// Sigil of "every row decodes", which tests that damage rows expect.
-pub const DECODES: &str = "SILO-KEY-2";
+pub const DECODES: &str = "SILO-KEY-1";
 
 /// A shard over a complete map, checked after every command.
 #[derive(Clone)]

@@ -335,8 +335,14 @@ impl Driver {
         } = self;
         // Dropping the jobs answers whoever waits for large data: their reply ends unsent.
         drop(jobs);
-        for (caller, failure) in stage.fail() {
-            let _ = caller.send(Answer::Failed(failure));
+        for (caller, mut answer) in stage.fail() {
+            // Large data can no longer be read: dropping the caller answers it.
+            if let Answer::Reply(reply) = &mut answer
+                && !reply.stored().is_empty()
+            {
+                continue;
+            }
+            let _ = caller.send(answer);
         }
         // On local files a put that succeeded and was reported as failed looks like a fence when it
         // is tried again. Whoever still owns the shard may open it once more.

@@ -18,20 +18,23 @@ pub struct FlushPolicy {
 }
 
 /// A write that storage has accepted and not yet made durable.
-#[derive(Clone, Copy)]
-struct Accepted {
-    round: Round,
-    seq: u64,
-    bytes: u64,
-    at: Timestamp,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) round: Round,
+    pub(crate) seq: u64,
+    pub(crate) bytes: u64,
+    /// When it was handed over.
+    pub(crate) since: Timestamp,
+    /// When it was accepted.
+    pub(crate) at: Timestamp,
 }
 
 /// Accepted writes, and the flush under way.
 pub(crate) struct Flushing {
     policy: FlushPolicy,
     accepted: VecDeque<Accepted>,
-    began: Option<Timestamp>,
-    last_began: Timestamp,
+    durable: Option<u64>,
+    is_under_way: bool,
 }
 
 impl Flushing {
@@ -39,29 +42,31 @@ impl Flushing {
         Self {
             policy,
             accepted: VecDeque::new(),
-            began: None,
-            last_began: Timestamp::MIN,
+            durable: None,
+            is_under_way: false,
         }
     }
 
-    pub(crate) fn accepted(&mut self, round: Round, seq: u64, bytes: u64, at: Timestamp) {
-        self.accepted.push_back(Accepted {
-            round,
-            seq,
-            bytes,
-            at,
-        });
+    pub(crate) fn accepted(&mut self, accepted: Accepted) {
+        self.accepted.push_back(accepted);
     }
 
-    /// Everything up to the sequence number `seq` is durable. Says which round that is, if it is a
-    /// new one.
-    pub(crate) fn durable(&mut self, seq: u64) -> Option<Round> {
-        let mut round = None;
-        while let Some(first) = self.accepted.front().filter(|first| first.seq <= seq) {
-            round = Some(first.round);
+    /// Everything up to the sequence number `seq` is durable, also what is accepted later under a
+    /// number up to this.
+    pub(crate) fn durable(&mut self, seq: u64) {
+        self.durable = self.durable.max(Some(seq));
+    }
+
+    /// Takes out what is durable. Yields the last of it.
+    pub(crate) fn take_durable(&mut self) -> Option<Accepted> {
+        let mut last = None;
+        while let Some(first) = self.accepted.front().copied()
+            && Some(first.seq) <= self.durable
+        {
+            last = Some(first);
             self.accepted.pop_front();
         }
-        round
+        last
     }
 
     /// Whether to flush now; if so, the flush has begun.
@@ -69,18 +74,17 @@ impl Flushing {
         if !self.due_at().is_some_and(|at| at <= now) {
             return false;
         }
-        self.began = Some(now);
-        self.last_began = now;
+        self.is_under_way = true;
         true
     }
 
     pub(crate) const fn ended(&mut self) {
-        self.began = None;
+        self.is_under_way = false;
     }
 
     /// When the next flush is due, if nothing else happens.
     pub(crate) fn due_at(&self) -> Option<Timestamp> {
-        let first = self.accepted.front().filter(|_| self.began.is_none())?;
+        let first = self.accepted.front().filter(|_| !self.is_under_way)?;
         let bytes = self
             .accepted
             .iter()
@@ -89,12 +93,6 @@ impl Flushing {
             return Some(Timestamp::MIN);
         }
         Some(first.at.after(self.policy.interval))
-    }
-
-    /// When the last flush began. A commit that is durable proves that this process owned the shard
-    /// then, and not only when the answer came.
-    pub(crate) const fn last_began(&self) -> Timestamp {
-        self.last_began
     }
 
     /// Bytes accepted and not durable.

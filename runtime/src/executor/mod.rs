@@ -6,6 +6,7 @@
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
 //! * [`flushing`]: when to make what was accepted durable
+//! * [`trace`]: what was decided, for tests and the simulator
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
 //! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
 
@@ -15,4 +16,5 @@ pub mod loads;
 pub mod replies;
 pub mod shard;
 pub mod stage;
+pub mod trace;
 pub mod working_set;

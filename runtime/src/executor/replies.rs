@@ -45,6 +45,8 @@ pub enum Failure {
 pub(crate) struct Held<C> {
     pub(crate) caller: C,
     pub(crate) reply: Reply,
+    /// Whether the command wrote anything: then its being durable is proof enough.
+    pub(crate) has_changes: bool,
     /// Whether the caller may blindly send the command again.
     pub(crate) is_repeatable: bool,
 }
@@ -89,15 +91,18 @@ impl<C> Replies<C> {
         !self.unproven.is_empty()
     }
 
-    /// Everything up to `round` is durable: what waited for it may go, in order. A durable commit
-    /// is itself the proof for the replies that waited for it.
+    /// Everything up to `round` is durable: acknowledgements that waited for it may go, in order.
+    /// What only looked waits for proof now: news of durability may be older than a proof may be.
     pub(crate) fn release_durable(&mut self, round: Round) -> Vec<Held<C>> {
         self.durable = self.durable.max(round);
         let later = self.by_round.split_off(&self.durable.next());
-        std::mem::replace(&mut self.by_round, later)
+        let durable = std::mem::replace(&mut self.by_round, later);
+        let (changed, looked) = durable
             .into_values()
             .flatten()
-            .collect()
+            .partition(|held| held.has_changes);
+        self.unproven.extend::<Vec<Held<C>>>(looked);
+        changed
     }
 
     /// This process is known to own the shard: what waited only for that may go.

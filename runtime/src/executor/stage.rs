@@ -8,8 +8,9 @@
 //!   needs waits beside the queue while its rows are loaded; others go on.
 //! * One write batch per round. The next round is decided at once, but handed over only when the
 //!   last one was accepted.
-//! * A reply is released when everything it has looked at is durable, and when this process has had
-//!   proof that it owns the shard ([`StageLimits::proof_window`]).
+//! * A reply is released when everything it has looked at is durable, and, if the command wrote
+//!   nothing itself, while this process has fresh proof that it owns the shard
+//!   ([`StageLimits::proof_window`]).
 //! * A failed write poisons the stage: [`Stage::fail`] takes it and says what each caller is told.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,9 +28,10 @@ use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
-use crate::executor::flushing::{FlushPolicy, Flushing};
+use crate::executor::flushing::{Accepted, FlushPolicy, Flushing};
 use crate::executor::loads::{LoadId, Loads, WaiterId};
 use crate::executor::replies::{Answer, Failure, Held, Replies};
+use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
 /// Every bound of a stage.
@@ -143,7 +145,7 @@ pub struct Stage<C> {
     open: BTreeMap<Key, Option<Bytes>>,
     open_bytes: usize,
     open_round: Round,
-    writing: Option<(Round, u64)>,
+    writing: Option<Writing>,
     written: Round,
     accepted: Round,
     flushing: Flushing,
@@ -152,6 +154,22 @@ pub struct Stage<C> {
     is_proving: bool,
     now: Timestamp,
     outputs: VecDeque<Output<C>>,
+    trace: Trace,
+}
+
+/// A batch that storage was handed and has not accepted yet.
+struct Writing {
+    round: Round,
+    bytes: u64,
+    since: Timestamp,
+}
+
+/// What a command came to.
+struct Judged {
+    reply: Reply,
+    /// The round that the reply depends on.
+    round: Round,
+    has_changes: bool,
 }
 
 /// A command on its way to a decision. The stage's own commands have no caller.
@@ -161,6 +179,8 @@ struct Pending<C> {
     stamp: Stamp,
     bytes: usize,
     judged: u32,
+    /// The stage's own tick: not counted, one at a time.
+    is_own_tick: bool,
     /// When it was first judged: what it looks at since then is kept.
     since: Option<Generation>,
 }
@@ -198,6 +218,7 @@ impl<C> Stage<C> {
             is_proving: false,
             now,
             outputs: VecDeque::new(),
+            trace: Trace::default(),
         }
     }
 
@@ -265,18 +286,34 @@ impl<C> Stage<C> {
 
     /// Storage has accepted a batch, under this sequence number.
     pub fn accepted(&mut self, round: Round, seq: u64) {
-        if let Some((writing, bytes)) = self.writing.take_if(|(writing, _)| *writing == round) {
-            self.accepted = writing;
-            self.flushing.accepted(writing, seq, bytes, self.now);
+        if let Some(written) = self.writing.take_if(|writing| writing.round == round) {
+            self.accepted = round;
+            self.flushing.accepted(Accepted {
+                round,
+                seq,
+                bytes: written.bytes,
+                since: written.since,
+                at: self.now,
+            });
+            self.release_durable();
         }
     }
 
-    /// Everything up to this sequence number is durable.
+    /// Everything up to this sequence number is durable. The batch under way may be, before it is
+    /// known to be accepted: storage flushes on its own as well.
     pub fn durable(&mut self, seq: u64) {
-        let Some(round) = self.flushing.durable(seq) else {
+        self.flushing.durable(seq);
+        self.release_durable();
+    }
+
+    fn release_durable(&mut self) {
+        let Some(last) = self.flushing.take_durable() else {
             return;
         };
-        self.proven_at = self.proven_at.max(self.flushing.last_began());
+        // It was written by this process after it was handed over. When it became durable is not
+        // known: news of that may be old.
+        self.proven_at = self.proven_at.max(last.since);
+        let round = last.round;
         for held in self.replies.release_durable(round) {
             self.outputs
                 .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
@@ -315,6 +352,7 @@ impl<C> Stage<C> {
                 stamp,
                 bytes: 0,
                 judged: 0,
+                is_own_tick: true,
                 since: None,
             });
         }
@@ -343,16 +381,24 @@ impl<C> Stage<C> {
     }
 
     /// Storage failed, or belongs to somebody else: everything in memory is dropped, there is nothing
-    /// to roll back. Yields what each caller is told.
-    pub fn fail(self) -> Vec<(C, Failure)> {
+    /// to roll back. Yields what each caller is told: also the answers that were released and not
+    /// yet polled, which are true.
+    pub fn fail(self) -> Vec<(C, Answer)> {
         let waiting = self.waiting.into_values().map(|waiting| waiting.pending);
         let undecided = self.queue.into_iter().chain(self.woken).chain(waiting);
-        let mut failed: Vec<(C, Failure)> = undecided
-            .filter_map(|pending| Some((pending.caller?, Failure::Unavailable)))
-            .collect();
-        // Released and not yet polled: decided, durable, true.
-        failed.extend(self.replies.fail(self.written));
-        failed
+        let undecided = undecided.filter_map(|pending| pending.caller);
+        let failed = undecided.map(|caller| (caller, Failure::Unavailable));
+        let failed = failed.chain(self.replies.fail(self.written));
+        let failed = failed.map(|(caller, failure)| (caller, Answer::Failed(failure)));
+        let released = self.outputs.into_iter().filter_map(|output| match output {
+            Output::Release(caller, answer) => Some((caller, answer)),
+            Output::Load(..)
+            | Output::Write(..)
+            | Output::Flush
+            | Output::Prove
+            | Output::Notice(_) => None,
+        });
+        released.chain(failed).collect()
     }
 
     /// Whether everything that was asked is decided, durable and answered.
@@ -365,6 +411,11 @@ impl<C> Stage<C> {
             && self.outputs.is_empty()
     }
 
+    /// Commands queued or waiting for rows, and their bytes.
+    pub const fn queued(&self) -> (usize, usize) {
+        (self.commands, self.command_bytes)
+    }
+
     /// The hints. For tests and the simulator.
     pub const fn soft(&self) -> &Soft {
         &self.soft
@@ -373,6 +424,16 @@ impl<C> Stage<C> {
     /// Forgets all hints. For tests and the simulator: nothing may depend on them.
     pub fn lose_soft(&mut self) {
         self.soft = Soft::lost();
+    }
+
+    /// Keeps every decision from now on, until it is taken. For tests and the simulator.
+    pub fn start_trace(&mut self) {
+        self.trace.start();
+    }
+
+    /// What was decided since the last call. For tests and the simulator.
+    pub fn take_trace(&mut self) -> Vec<Decided> {
+        self.trace.take()
     }
 
     /// The cache, and what of it may be forgotten. For tests and the simulator.
@@ -390,6 +451,7 @@ impl<C> Stage<C> {
             stamp,
             bytes,
             judged: 0,
+            is_own_tick: false,
             since: None,
         });
     }
@@ -436,9 +498,9 @@ impl<C> Stage<C> {
             let since = *pending.since.get_or_insert(self.set.generation());
             match judged {
                 Ok(decision) => {
-                    let reply = self.take_in(decision, latest);
-                    if let Some((reply, round)) = reply {
-                        return self.answer(pending, reply, round);
+                    let judged = self.take_in(&pending, decision, latest);
+                    if judged.reply != Reply::Again {
+                        return self.answer(pending, judged);
                     }
                 }
                 Err(need) => {
@@ -454,10 +516,16 @@ impl<C> Stage<C> {
         }
     }
 
-    /// Folds a decision. Yields its reply and the round it depends on, unless the command must be
-    /// judged again.
-    fn take_in(&mut self, decision: Decision, latest: Round) -> Option<(Reply, Round)> {
+    /// Folds a decision.
+    fn take_in(&mut self, pending: &Pending<C>, decision: Decision, latest: Round) -> Judged {
         let has_changes = !decision.changes.is_empty();
+        let round = if has_changes { self.open_round } else { latest };
+        self.trace.add(|| Decided {
+            stamp: pending.stamp,
+            command: pending.command.clone(),
+            decision: decision.clone(),
+            round,
+        });
         let mut overlay = RoundOverlay {
             set: &mut self.set,
             open: &mut self.open,
@@ -467,19 +535,29 @@ impl<C> Stage<C> {
         fold(&mut self.soft, &mut overlay, &decision);
         self.outputs
             .extend(decision.notices.into_iter().map(Output::Notice));
-        let round = if has_changes { self.open_round } else { latest };
-        (decision.reply != Reply::Again).then_some((decision.reply, round))
+        Judged {
+            reply: decision.reply,
+            round,
+            has_changes,
+        }
     }
 
-    fn answer(&mut self, pending: Pending<C>, reply: Reply, round: Round) {
+    fn answer(&mut self, pending: Pending<C>, judged: Judged) {
         self.forget_command(&pending);
         let Some(caller) = pending.caller else { return };
-        let is_repeatable = pending.command.is_repeatable();
+        let Judged {
+            reply,
+            round,
+            has_changes,
+        } = judged;
+        // What writes nothing, a refusal or a read, may always be sent again.
+        let is_repeatable = !has_changes || pending.command.is_repeatable();
         let at_once = self.limits.dispatch == Dispatch::Speculative
             && matches!(pending.command, Command::Lease(_));
         let held = Held {
             caller,
             reply,
+            has_changes,
             is_repeatable,
         };
         if at_once {
@@ -544,7 +622,7 @@ impl<C> Stage<C> {
 
     fn give_up(&mut self, pending: Pending<C>, failure: Failure) {
         self.forget_command(&pending);
-        if pending.command == Command::Tick {
+        if pending.is_own_tick {
             self.no_tick_before = self.now.after(TICK_PAUSE);
         }
         if let Some(caller) = pending.caller {
@@ -554,19 +632,11 @@ impl<C> Stage<C> {
     }
 
     fn forget_command(&mut self, pending: &Pending<C>) {
-        match pending.command {
-            Command::Tick => self.is_ticking = false,
-            Command::Enqueue(_)
-            | Command::Lease(_)
-            | Command::LeaseJob(_)
-            | Command::Heartbeat(_)
-            | Command::Report(_)
-            | Command::Cancel(_)
-            | Command::Get(_)
-            | Command::Result(_) => {
-                self.commands = self.commands.saturating_sub(1);
-                self.command_bytes = self.command_bytes.saturating_sub(pending.bytes);
-            }
+        if pending.is_own_tick {
+            self.is_ticking = false;
+        } else {
+            self.commands = self.commands.saturating_sub(1);
+            self.command_bytes = self.command_bytes.saturating_sub(pending.bytes);
         }
     }
 
@@ -581,7 +651,11 @@ impl<C> Stage<C> {
         self.open_bytes = 0;
         self.open_round = round.next();
         self.written = round;
-        self.writing = Some((round, bytes));
+        self.writing = Some(Writing {
+            round,
+            bytes,
+            since: self.now,
+        });
         self.outputs.push_back(Output::Write(round, batch));
     }
 

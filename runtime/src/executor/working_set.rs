@@ -172,6 +172,7 @@ impl WorkingSet {
         }
         for (_, slot) in self.slots.range_mut::<Key, _>(range.clone()) {
             slot.gap_known = true;
+            slot.used.set(self.generation);
             if slot.value == Value::Unknown {
                 slot.value = Value::Absent;
             }
@@ -198,7 +199,10 @@ impl WorkingSet {
             let key = key.clone();
             let used = slot.used.get();
             let is_cold = used < what.unused_since && used < self.lap_before.max(Generation(1));
-            if slot.round <= what.round && (is_cold || self.says_nothing(&key, slot)) {
+            let may = slot.round <= what.round
+                && (self.says_nothing(&key, slot)
+                    || (is_cold && !self.ends_gap_in_use(&key, slot, what)));
+            if may {
                 self.forget(&key);
             }
             self.hand = key;
@@ -215,10 +219,20 @@ impl WorkingSet {
 
     /// Forgets one row, if it may be forgotten. For tests and the simulator.
     pub fn forget_one(&mut self, key: &Key, what: Forgettable) {
-        let may = |slot: &Slot| slot.round <= what.round && slot.used.get() < what.unused_since;
+        let may = |slot: &Slot| {
+            slot.round <= what.round
+                && slot.used.get() < what.unused_since
+                && !self.ends_gap_in_use(key, slot, what)
+        };
         if self.slots.get(key).is_some_and(may) {
             self.forget(key);
         }
+    }
+
+    /// The bytes held, counted anew: [`WorkingSet::bytes`]. For tests and the simulator.
+    pub fn count_bytes(&self) -> usize {
+        let costs = self.slots.iter().map(|(key, slot)| cost(key, &slot.value));
+        costs.fold(0, usize::saturating_add)
     }
 
     /// The keys of the slots, in order. For tests and the simulator.
@@ -233,9 +247,18 @@ impl WorkingSet {
         self.bytes = self.bytes.saturating_sub(cost(key, &slot.value));
         let knows_gaps = slot.value == Value::Absent && slot.gap_known;
         if let Some((_, before)) = self.slots.range_mut::<Key, _>(..key).next_back() {
-            // Where nothing stands between two known gaps, the two are one.
+            // Where nothing stands between two known gaps, the two are one, in use if either is.
             before.gap_known = before.gap_known && knows_gaps;
+            before.used.set(before.used.get().max(slot.used.get()));
         }
+    }
+
+    /// Whether forgetting the slot would lose where the gap before it ends, and somebody who may not
+    /// lose it has looked at that gap.
+    fn ends_gap_in_use(&self, key: &Key, slot: &Slot, what: Forgettable) -> bool {
+        let before = self.slots.range::<Key, _>(..key).next_back();
+        let joins = slot.value == Value::Absent && slot.gap_known;
+        !joins && before.is_some_and(|(_, b)| b.gap_known && b.used.get() >= what.unused_since)
     }
 
     /// Whether forgetting the slot loses no knowledge: an absent key between two known gaps, or a

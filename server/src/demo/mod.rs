@@ -41,7 +41,10 @@ pub(crate) enum DemoError {
     #[diagnostic(code(silo::demo::call))]
     Call(#[from] ClientError),
     #[error("not every job ended in time: {left} are left")]
-    #[diagnostic(code(silo::demo::late), help("run it again with --log server to see more"))]
+    #[diagnostic(
+        code(silo::demo::late),
+        help("run it again with --log server to see more")
+    )]
     Late { left: u32 },
 }
 
@@ -73,13 +76,24 @@ async fn play(options: &Demo) -> miette::Result<ExitCode> {
     let played = timeout(PATIENCE.saturating_mul(thousands), script.play()).await;
     let record = match played {
         Ok(record) => record.map_err(DemoError::Call)?,
-        Err(_) => return Err(DemoError::Late { left: script.left() }.into()),
+        Err(_) => {
+            return Err(DemoError::Late {
+                left: script.left(),
+            }
+            .into());
+        }
     };
-    let verdict = verdict::judge(stage.client(), &record).await.map_err(DemoError::Call)?;
+    let verdict = verdict::judge(stage.client(), &record)
+        .await
+        .map_err(DemoError::Call)?;
     stage.strike().await?;
     say(&verdict.table())?;
     say(&format!("Done in {:.1} s.", began.elapsed().as_secs_f64()))?;
-    Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verdict.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn say(text: &str) -> miette::Result<()> {

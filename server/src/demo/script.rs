@@ -52,7 +52,11 @@ pub(crate) struct Record {
 
 impl Script {
     pub(crate) fn new(client: Client, jobs: u32) -> Self {
-        Self { client, jobs, ended: Arc::default() }
+        Self {
+            client,
+            jobs,
+            ended: Arc::default(),
+        }
     }
 
     /// Jobs that have not ended yet.
@@ -65,8 +69,13 @@ impl Script {
         let jobs = self.enqueue_all().await?;
         let flaky_key = (TENANTS[0].to_owned(), flaky_id());
         let doomed = self.kill_a_worker().await;
-        self.work(u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await;
-        Ok(Record { jobs, flaky: flaky_key, doomed })
+        self.work(u32::try_from(jobs.len()).unwrap_or(u32::MAX))
+            .await;
+        Ok(Record {
+            jobs,
+            flaky: flaky_key,
+            doomed,
+        })
     }
 
     async fn enqueue_all(&self) -> Result<BTreeMap<(String, String), Bytes>, Error> {
@@ -97,7 +106,12 @@ impl Script {
         let mut job = Enqueue::new(GROUP, payload);
         job.priority = pick(&PRIORITIES, round);
         // The last job of the first tenant fails once and has one retry.
-        if number == self.jobs.saturating_sub(1).saturating_sub(self.jobs.saturating_sub(1) % tenants) {
+        if number
+            == self
+                .jobs
+                .saturating_sub(1)
+                .saturating_sub(self.jobs.saturating_sub(1) % tenants)
+        {
             job.id = Some(flaky_id());
             job.retry_policy = Some(RetryPolicy {
                 retry_count: 1,
@@ -167,9 +181,14 @@ impl Script {
 
 /// Answers with the payload; the job that is to fail once fails the first time.
 fn handle(job: &Job, failed_once: &std::sync::Mutex<BTreeSet<String>>) -> Outcome {
-    let mut failed = failed_once.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut failed = failed_once
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if job.task.job_id == flaky_id() && failed.insert(job.task.job_id.clone()) {
-        return Outcome::Failure { code: FAILURE_CODE.to_owned(), data: Bytes::new() };
+        return Outcome::Failure {
+            code: FAILURE_CODE.to_owned(),
+            data: Bytes::new(),
+        };
     }
     Outcome::Success(job.payload())
 }

@@ -42,9 +42,14 @@ impl Stage {
                 std::fs::create_dir(&path).map_err(DemoError::Folder)?;
                 Folder::Kept(path)
             }
-            None => Folder::Temporary(TempDir::with_prefix("silo-demo-").map_err(DemoError::Folder)?),
+            None => {
+                Folder::Temporary(TempDir::with_prefix("silo-demo-").map_err(DemoError::Folder)?)
+            }
         };
-        let backend = BackendConfig::Fs { path: folder.path().to_owned(), fsync: true };
+        let backend = BackendConfig::Fs {
+            path: folder.path().to_owned(),
+            fsync: true,
+        };
         let config = Config {
             server: Server {
                 grpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -54,8 +59,13 @@ impl Stage {
             database: StorageConfig::new(backend),
             ..Config::default()
         };
-        let listen = |cause| ServeError::Listen { addr: config.server.grpc_addr, cause };
-        let listener = TcpListener::bind(config.server.grpc_addr).await.map_err(listen)?;
+        let listen = |cause| ServeError::Listen {
+            addr: config.server.grpc_addr,
+            cause,
+        };
+        let listener = TcpListener::bind(config.server.grpc_addr)
+            .await
+            .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let node = open(&config, address).await?;
         let shutdown = CancellationToken::new();
@@ -66,7 +76,14 @@ impl Stage {
             shutdown.clone(),
         ));
         let client = Client::connect(ClientOptions::new([address.to_string()])).await?;
-        Ok(Self { folder, address, client, node, shutdown, serving })
+        Ok(Self {
+            folder,
+            address,
+            client,
+            node,
+            shutdown,
+            serving,
+        })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

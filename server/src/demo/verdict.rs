@@ -40,12 +40,21 @@ pub(crate) async fn judge(client: &Client, record: &Record) -> Result<Verdict, E
         let tally = tenants.entry(key.0.clone()).or_default();
         add(&mut tally.jobs, true);
         add(&mut tally.succeeded, job.status() == JobStatus::Succeeded);
-        let right = record.jobs.get(key).is_some_and(|p| *p == payload::unpack(job.result.clone()));
+        let right = record
+            .jobs
+            .get(key)
+            .is_some_and(|p| *p == payload::unpack(job.result.clone()));
         add(&mut tally.wrong_results, !right);
         for attempt in &job.attempts {
             add(&mut tally.attempts, true);
-            add(&mut tally.failed_attempts, ended_with(attempt, FAILURE_CODE));
-            add(&mut tally.crashed_attempts, ended_with(attempt, CRASHED_CODE));
+            add(
+                &mut tally.failed_attempts,
+                ended_with(attempt, FAILURE_CODE),
+            );
+            add(
+                &mut tally.crashed_attempts,
+                ended_with(attempt, CRASHED_CODE),
+            );
         }
     }
     let claims = claims(record, &jobs, &tenants);
@@ -80,7 +89,11 @@ impl Verdict {
         }
         text.push('\n');
         for (claim, holds) in &self.claims {
-            let _ = writeln!(text, "{} {claim}", if *holds { "  ok   " } else { "  WRONG" });
+            let _ = writeln!(
+                text,
+                "{} {claim}",
+                if *holds { "  ok   " } else { "  WRONG" }
+            );
         }
         text
     }
@@ -92,30 +105,54 @@ fn claims(record: &Record, jobs: &Jobs, tenants: &BTreeMap<String, Tally>) -> Ve
     let doomed: BTreeSet<(String, String)> = record
         .doomed
         .iter()
-        .map(|task| (task.tenant_id.clone().unwrap_or_default(), task.job_id.clone()))
+        .map(|task| {
+            (
+                task.tenant_id.clone().unwrap_or_default(),
+                task.job_id.clone(),
+            )
+        })
         .collect();
     let first_is = |key: &(String, String), code: &str| {
-        jobs.get(key).and_then(|job| job.attempts.first()).is_some_and(|a| ended_with(a, code))
+        jobs.get(key)
+            .and_then(|job| job.attempts.first())
+            .is_some_and(|a| ended_with(a, code))
     };
     let runs = |key: &(String, String)| jobs.get(key).map_or(0, |job| job.attempts.len());
-    let others = jobs.keys().filter(|key| !doomed.contains(*key) && **key != record.flaky);
+    let others = jobs
+        .keys()
+        .filter(|key| !doomed.contains(*key) && **key != record.flaky);
     let served: BTreeSet<&str> = doomed.iter().map(|(tenant, _)| tenant.as_str()).collect();
     let all = |of: fn(&Tally) -> bool| tenants.values().all(of);
     vec![
         (
-            format!("all {} jobs are there, each once, and succeeded", record.jobs.len()),
+            format!(
+                "all {} jobs are there, each once, and succeeded",
+                record.jobs.len()
+            ),
             jobs.len() == record.jobs.len() && all(|tally| tally.jobs == tally.succeeded),
         ),
-        ("every result is what its job was asked for".to_owned(), all(|t| t.wrong_results == 0)),
+        (
+            "every result is what its job was asked for".to_owned(),
+            all(|t| t.wrong_results == 0),
+        ),
         (
             "the job that failed once ran again and succeeded".to_owned(),
             first_is(&record.flaky, FAILURE_CODE) && runs(&record.flaky) == 2,
         ),
         (
-            format!("the {} jobs of the killed worker ran again elsewhere", doomed.len()),
-            !doomed.is_empty() && doomed.iter().all(|k| first_is(k, CRASHED_CODE) && runs(k) == 2),
+            format!(
+                "the {} jobs of the killed worker ran again elsewhere",
+                doomed.len()
+            ),
+            !doomed.is_empty()
+                && doomed
+                    .iter()
+                    .all(|k| first_is(k, CRASHED_CODE) && runs(k) == 2),
         ),
-        ("every other job ran exactly once".to_owned(), others.map(runs).all(|runs| runs == 1)),
+        (
+            "every other job ran exactly once".to_owned(),
+            others.map(runs).all(|runs| runs == 1),
+        ),
         (
             "the first tasks leased were of every tenant, and of the first priority".to_owned(),
             served.len() == TENANTS.len() && record.doomed.iter().all(|task| task.priority == 0),

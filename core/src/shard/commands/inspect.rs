@@ -55,10 +55,10 @@ pub(crate) fn result(key: &JobKey, draft: &Draft<'_>) -> Result<Reply, Halt> {
             return Err(Refusal::NotTerminal(key.clone(), state.status()).into());
         }
     }
-    let data = state
-        .last
-        .as_ref()
-        .and_then(|last| view(key, last.clone()).data);
+    // A job that ended without an attempt may have had earlier ones: theirs is not its result.
+    let ended_by_attempt = matches!(state.position, Position::Ended { code: None, .. });
+    let last = state.last.as_ref().filter(|_| ended_by_attempt);
+    let data = last.and_then(|last| view(key, last.clone()).data);
     Ok(Reply::Result(Box::new(ResultView {
         key: key.clone(),
         state,

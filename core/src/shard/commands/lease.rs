@@ -3,17 +3,19 @@
 //! Tenants with ready work are served in turn, one task each (deficit round robin with weight 1:
 //! Shreedhar and Varghese, 1995). Within a tenant: priority, the time a job became ready, arrival.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
 
 use crate::shard::decision::Notice;
-use crate::shard::draft::{Draft, Halt};
+use crate::shard::draft::{Draft, Halt, gather};
 use crate::shard::moves::{grant, leave};
 use crate::shard::reply::Reply;
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
 use crate::table::job::{JobKey, JobRow};
-use crate::table::key::Key;
-use crate::table::place::Place;
+use crate::table::key::{Key, successor};
+use crate::table::place::{Head, Place};
 use crate::table::ready::{Readies, ReadyKey};
 use crate::table::state::{Position, StateRow};
 use crate::table::tenant::Queue;
@@ -55,9 +57,8 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
         return Ok(Reply::Leased(Vec::new()));
     };
     let tasks_max = usize::try_from(lease.tasks_max.min(TASKS_MAX)).unwrap_or(usize::MAX);
-    let share = tasks_max.div_ceil(ring.len().max(1));
-
     let mut turns = ring.iter();
+    let mut first = walks(draft, &mut turns, &lease.group, tasks_max)?;
     let mut again: VecDeque<Walk> = VecDeque::new();
     let mut served: Vec<Tenant> = Vec::new();
     let mut tasks = Vec::new();
@@ -67,12 +68,11 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
     let mut awaited: usize = 0;
 
     while tasks.len().saturating_add(awaited) < tasks_max {
-        let mut walk = match turns.next() {
-            Some(tenant) => Walk::new(tenant.clone(), share),
-            None => match again.pop_front() {
-                Some(walk) => walk,
-                None => break,
-            },
+        // Whoever had no turn yet comes first, also when those expected to yield something did not.
+        let waiting = first.pop_front();
+        let waiting = waiting.or_else(|| Some(Walk::new(turns.next()?.clone(), 1)));
+        let Some(mut walk) = waiting.or_else(|| again.pop_front()) else {
+            break;
         };
         let candidate = match walk.next(draft, &lease.group) {
             Ok(Some(candidate)) => candidate,
@@ -106,13 +106,74 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
         served.push(walk.tenant.clone());
         again.push_back(walk);
     }
-    if !need.is_empty() {
-        return Err(need.into());
-    }
+    need.settled()?;
     for tenant in in_order_of_last(served) {
         draft.step(SoftStep::Served(lease.group.clone(), tenant));
     }
     Ok(Reply::Leased(tasks))
+}
+
+/// Whoever is expected to get a turn, in order. Everything that its tasks will come from is loaded
+/// in three rounds, however many tenants, priorities and tasks there are: tenants, their queues,
+/// the jobs in them.
+fn walks<'a>(
+    draft: &mut Draft<'_>,
+    turns: &mut impl Iterator<Item = &'a Tenant>,
+    group: &TaskGroup,
+    tasks_max: usize,
+) -> Result<VecDeque<Walk>, Halt> {
+    let mut need = Need::default();
+    let mut counts: Vec<(Tenant, u64)> = Vec::new();
+    while counts.len() < tasks_max {
+        let Some(tenant) = turns.next() else { break };
+        match draft.tenant(tenant) {
+            Ok(row) => {
+                let heads = row.queues(group).map(|(_, head)| head.count);
+                counts.push((tenant.clone(), heads.fold(0, u64::saturating_add)));
+            }
+            Err(Halt::Need(missing)) => {
+                need.add(missing);
+                counts.push((tenant.clone(), 0));
+            }
+            // One tenant that cannot be read does not keep the others waiting.
+            Err(Halt::Refused(_)) => draft.forget(tenant),
+            Err(Halt::Damaged(damage)) => return Err(Halt::Damaged(damage)),
+        }
+    }
+    need.settled()?;
+    let share = share(&counts, tasks_max);
+    let mut walks = VecDeque::with_capacity(counts.len());
+    let mut need = Need::default();
+    for (tenant, _) in counts {
+        let mut walk = Walk::new(tenant, share);
+        gather(&mut need, walk.read(draft, group).map(|_| ()))?;
+        walks.push_back(walk);
+    }
+    need.settled()?;
+    let mut need = Need::default();
+    for walk in &walks {
+        gather(&mut need, walk.ask_for_all(draft))?;
+    }
+    need.settled()?;
+    Ok(walks)
+}
+
+/// The most tasks that one tenant gets when these many are ready and everybody is served in turn.
+fn share(counts: &[(Tenant, u64)], tasks_max: usize) -> usize {
+    let bounded = |count: &u64| usize::try_from(*count).unwrap_or(usize::MAX).min(tasks_max);
+    let mut counts: Vec<usize> = counts.iter().map(|(_, count)| bounded(count)).collect();
+    counts.sort_unstable();
+    let mut left = tasks_max;
+    let mut tenants = counts.len();
+    for count in counts {
+        let level = left.div_ceil(tenants.max(1));
+        if count >= level {
+            return level;
+        }
+        left = left.saturating_sub(count);
+        tenants = tenants.saturating_sub(1);
+    }
+    tasks_max
 }
 
 /// A job that may be leased next.
@@ -139,8 +200,8 @@ struct Walk {
     share: usize,
     /// Rows read and not yet served.
     rows: VecDeque<Key>,
-    /// Where the next read of the first queue begins, if one was read.
-    next: Option<(Queue, Place)>,
+    /// Where the next read of each queue begins, if it was read before.
+    next: BTreeMap<Queue, Key>,
 }
 
 impl Walk {
@@ -149,7 +210,7 @@ impl Walk {
             tenant,
             share,
             rows: VecDeque::new(),
-            next: None,
+            next: BTreeMap::new(),
         }
     }
 
@@ -165,10 +226,12 @@ impl Walk {
         group: &TaskGroup,
     ) -> Result<Option<Candidate>, Halt> {
         loop {
-            if self.rows.is_empty() && !self.read(draft, group)? {
-                return Ok(None);
+            if self.rows.is_empty() {
+                if !self.read(draft, group)? {
+                    return Ok(None);
+                }
+                self.ask_for_all(draft)?;
             }
-            self.ask_for_all(draft)?;
             let Some(row) = self.rows.pop_front() else {
                 return Ok(None);
             };
@@ -200,32 +263,59 @@ impl Walk {
         }
     }
 
-    /// Reads the first rows of the tenant's first queue that has any. False when none has.
+    /// Reads the tenant's first rows, of as many queues as its share needs. False if there are none.
     fn read(&mut self, draft: &mut Draft<'_>, group: &TaskGroup) -> Result<bool, Halt> {
-        loop {
-            let tenant = draft.tenant(&self.tenant)?;
-            let Some((queue, head)) = tenant.queues(group).next() else {
-                return Ok(false);
-            };
-            let (queue, mark) = (queue.clone(), head.low);
-            let low = match self.next.take() {
-                Some((at, low)) if at == queue => low.max(mark),
-                Some(_) | None => mark,
-            };
-            let rows = draft.range(&ReadyKey::from(&self.tenant, &queue, low), self.share)?;
-            if let Some(last) = rows.last().and_then(|(key, _)| Readies::read_key(key).ok()) {
-                self.next = Some((queue.clone(), last.place.next()));
+        let tenant = draft.tenant(&self.tenant)?;
+        let heads: Vec<(Queue, Head)> = tenant
+            .queues(group)
+            .map(|(queue, head)| (queue.clone(), *head))
+            .collect();
+        let mut need = Need::default();
+        let mut wanted = self.share;
+        for (queue, head) in heads {
+            if wanted == 0 {
+                break;
             }
-            if !rows.is_empty() {
-                self.rows = rows.into_iter().map(|(key, _)| key).collect();
-                return Ok(true);
+            let count = usize::try_from(head.count).unwrap_or(usize::MAX);
+            let limit = count.min(wanted);
+            let mut range = ReadyKey::from(&self.tenant, &queue, head.low);
+            if let Some(next) = self.next.get(&queue) {
+                range.start = range.start.max(next.clone());
             }
-            // The tenant's row counts jobs that are not there: without this the walk would not end.
+            match draft.range(&range, limit) {
+                Ok(rows) => {
+                    wanted = wanted.saturating_sub(rows.len());
+                    self.take(draft, queue, rows)?;
+                }
+                Err(Halt::Need(missing)) => {
+                    need.add(missing);
+                    wanted = wanted.saturating_sub(limit);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        need.settled()?;
+        Ok(!self.rows.is_empty())
+    }
+
+    /// Takes in what was read of a queue that has a head.
+    fn take(
+        &mut self,
+        draft: &mut Draft<'_>,
+        queue: Queue,
+        rows: Vec<(Key, Bytes)>,
+    ) -> Result<(), Halt> {
+        if let Some((last, _)) = rows.last() {
+            self.next.insert(queue, successor(last));
+            self.rows.extend(rows.into_iter().map(|(key, _)| key));
+        } else {
+            // The tenant's row counts jobs that are not there: it would have a turn for ever.
             draft.tenant(&self.tenant)?.ready.remove(&queue);
             draft.notice(Notice::Mended(
                 "a queue's head counted jobs that are not there",
             ));
         }
+        Ok(())
     }
 
     /// Asks for the rows of all jobs read so far at once, rather than one after the other.
@@ -243,11 +333,7 @@ impl Walk {
                 need.add(missing);
             }
         }
-        if need.is_empty() {
-            Ok(())
-        } else {
-            Err(need.into())
-        }
+        need.settled()
     }
 
     /// Everything before and at `place` has been served: the queue's mark may stand after it.

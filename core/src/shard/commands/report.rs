@@ -97,6 +97,8 @@ pub(crate) fn decide(report: &Report, draft: &mut Draft<'_>) -> Result<Reply, Ha
     };
     leave(draft, &key, &state)?;
     if report.outcome == Outcome::Release {
+        // Whoever gives a task back has had it: losses are counted in a row.
+        state.losses = 0;
         give_back(draft, &key, &mut state, Return::Released)?;
         draft.put_state(&key, Some(before), &mut state)?;
         return Ok(Reply::Reported);

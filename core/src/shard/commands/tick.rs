@@ -2,10 +2,12 @@
 //! lost is found again. A tick does a bounded amount; the machine asks for another at once while
 //! more is due. (SILO-TICK-T1)
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::shard::decision::Notice;
-use crate::shard::draft::{Draft, Halt};
+use crate::shard::draft::{Draft, Halt, damaged, gather};
 use crate::shard::moves::{Entry, enter, leave};
 use crate::shard::reply::Reply;
 use crate::shard::settle::{after_crash, close_attempt, give_back};
@@ -15,12 +17,11 @@ use crate::table::attempt::Ending;
 use crate::table::due::{DueKey, Dues};
 use crate::table::job::JobKey;
 use crate::table::key::{Key, successor, whole};
-use crate::table::running::Runnings;
+use crate::table::running::{RunningRow, Runnings};
 use crate::table::state::{Position, Return, StateRow};
-use crate::table::tenant::Tenants;
+use crate::table::tenant::{TenantRow, Tenants};
 use crate::table::{Table, TableId};
 use crate::types::tenant::Tenant;
-use crate::types::time::Timestamp;
 
 /// Leases ended by one tick.
 pub const TICK_LEASES_MAX: usize = 256;
@@ -41,27 +42,14 @@ pub(crate) fn decide(draft: &mut Draft<'_>) -> Result<Reply, Halt> {
     let soft = draft.soft;
     // Due jobs first: their part raises low-water marks by what stood there before this command,
     // and must not raise them over what an expiry puts back.
-    for (at, tenant) in soft.due_tenants(now).take(TICK_TENANTS_MAX) {
-        gather(&mut need, start_due(draft, *at, tenant))?;
+    for tenant in soft.due_tenants(now).take(TICK_TENANTS_MAX) {
+        gather(&mut need, start_due(draft, tenant))?;
     }
     for key in soft.expired(now).take(TICK_LEASES_MAX) {
         gather(&mut need, expire(draft, key))?;
     }
-    if need.is_empty() {
-        Ok(Reply::Ticked)
-    } else {
-        Err(need.into())
-    }
-}
-
-fn gather(need: &mut Need, part: Result<(), Halt>) -> Result<(), Halt> {
-    match part {
-        Err(Halt::Need(missing)) => {
-            need.add(missing);
-            Ok(())
-        }
-        other => other,
-    }
+    need.settled()?;
+    Ok(Reply::Ticked)
 }
 
 /// Reads the next page of what soft state is rebuilt from.
@@ -72,15 +60,26 @@ fn recover(draft: &mut Draft<'_>) -> Result<(), Halt> {
     let rows = draft.range(&range, TICK_RECOVERY_MAX)?;
     let is_last = rows.len() < TICK_RECOVERY_MAX;
     let next = rows.last().map(|(key, _)| successor(key));
+    let mut need = Need::default();
+    let mut groups = BTreeSet::new();
     for (key, value) in rows {
-        let found = if table == TableId::Tenant {
-            found_tenant(&key, &value)
+        if table == TableId::Tenant {
+            match found_tenant(&key, &value) {
+                Some((tenant, row)) => {
+                    groups.extend(row.groups());
+                    draft.step(SoftStep::tenant(tenant, &row));
+                }
+                None => draft.notice(Notice::Unreadable(table)),
+            }
         } else {
-            found_lease(&key, &value, draft.now())
-        };
-        match found {
-            Some(step) => draft.step(step),
-            None => draft.notice(Notice::Unreadable(table)),
+            gather(&mut need, found_lease(draft, &key, &value))?;
+        }
+    }
+    need.settled()?;
+    // Whoever asked for work before it was found again is waiting to be told.
+    for group in groups {
+        if !draft.soft.has_ready(&group) {
+            draft.notice(Notice::Ready(group));
         }
     }
     draft.step(SoftStep::Recovered(match (next, is_last) {
@@ -92,20 +91,46 @@ fn recover(draft: &mut Draft<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-fn found_tenant(key: &Key, value: &[u8]) -> Option<SoftStep> {
+fn found_tenant(key: &Key, value: &[u8]) -> Option<(Tenant, TenantRow)> {
     let tenant = Tenants::read_key(key).ok()?;
-    let row = Tenants::read_row(value).ok()?;
-    Some(SoftStep::tenant(tenant, &row))
+    Some((tenant, Tenants::read_row(value).ok()?))
 }
 
-fn found_lease(key: &Key, value: &[u8], now: Timestamp) -> Option<SoftStep> {
-    let key = Runnings::read_key(key).ok()?;
-    let row = Runnings::read_row(value).ok()?;
-    Some(SoftStep::Found {
+/// Gives a lease a deadline. What a damaged row should say, the job's state says as well.
+fn found_lease(draft: &mut Draft<'_>, row_key: &Key, value: &[u8]) -> Result<(), Halt> {
+    let Ok(key) = Runnings::read_key(row_key) else {
+        draft.notice(Notice::Unreadable(TableId::Running));
+        return Ok(());
+    };
+    let row = match Runnings::read_row(value) {
+        Ok(row) => row,
+        Err(_) if !is_readable(draft, &key.tenant)? => {
+            draft.notice(Notice::Unreadable(TableId::Running));
+            return Ok(());
+        }
+        Err(_) => {
+            let state = draft.state(&key)?;
+            let Some(lease) = state.as_ref().and_then(StateRow::lease) else {
+                draft.drop_index(TableId::Running, row_key);
+                return Ok(());
+            };
+            let row = RunningRow {
+                attempt: lease.attempt,
+                nonce: lease.nonce,
+                duration: lease.duration,
+            };
+            draft.put::<Runnings>(&key, &row);
+            draft.notice(Notice::Mended("the row of a lease did not decode"));
+            row
+        }
+    };
+    let deadline = draft.now().after(row.duration);
+    draft.step(SoftStep::Found {
         key,
         nonce: row.nonce,
-        deadline: now.after(row.duration),
-    })
+        deadline,
+    });
+    Ok(())
 }
 
 /// Ends a lease whose time is over. (SILO-LEASE-T5)
@@ -117,14 +142,23 @@ fn expire(draft: &mut Draft<'_>, key: &JobKey) -> Result<(), Halt> {
         draft.step(SoftStep::LeaseEnded(key.clone()));
         return Ok(());
     }
-    let Some((job, mut state)) = draft.job_and_state(key)? else {
-        draft.step(SoftStep::LeaseEnded(key.clone()));
-        return Ok(());
-    };
-    if state.lease().is_none_or(|lease| lease.nonce != known.nonce) {
-        draft.step(SoftStep::LeaseEnded(key.clone()));
-        return Ok(());
+    let mut need = Need::default();
+    gather(&mut need, draft.state(key).map(|_| ()))?;
+    if let Err(Halt::Need(missing)) = draft.job(key) {
+        need.add(missing);
     }
+    need.settled()?;
+    // The description is looked at only for a lease that is there: a job that was set aside may
+    // have a damaged one, and must not be met here for ever.
+    let state = draft.state(key)?;
+    let is_known = |state: &StateRow| state.lease().is_some_and(|l| l.nonce == known.nonce);
+    let Some(mut state) = state.clone().filter(is_known) else {
+        draft.step(SoftStep::LeaseEnded(key.clone()));
+        return drop_running(draft, key, state.as_ref(), known.nonce);
+    };
+    let job = draft
+        .job(key)?
+        .ok_or_else(|| damaged(key, "its job row is missing"))?;
     let before = state.status();
     leave(draft, key, &state)?;
     let losses_max = job.max_crashes.saturating_mul(LOSSES_PER_CRASH);
@@ -143,8 +177,28 @@ fn expire(draft: &mut Draft<'_>, key: &JobKey) -> Result<(), Halt> {
     draft.put_state(key, Some(before), &mut state)
 }
 
+/// A running row that named the lease `nonce`, which the job does not have, goes.
+fn drop_running(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: Option<&StateRow>,
+    nonce: u64,
+) -> Result<(), Halt> {
+    let row_key = Runnings::key(key);
+    let bytes = draft.bytes(&row_key)?;
+    let row = bytes.and_then(|bytes| Runnings::read_row(&bytes).ok());
+    if row.is_none_or(|row| row.nonce != nonce) {
+        return Ok(());
+    }
+    if state.and_then(StateRow::lease).is_some() {
+        return Err(damaged(key, "its lease and its running row disagree"));
+    }
+    draft.drop_index(TableId::Running, &row_key);
+    Ok(())
+}
+
 /// Moves a tenant's due jobs into their queues, a turn's worth. (SILO-TICK-T2)
-fn start_due(draft: &mut Draft<'_>, at: Timestamp, tenant: &Tenant) -> Result<(), Halt> {
+fn start_due(draft: &mut Draft<'_>, tenant: &Tenant) -> Result<(), Halt> {
     if !is_readable(draft, tenant)? {
         draft.forget(tenant);
         return Ok(());
@@ -187,7 +241,7 @@ fn start_due(draft: &mut Draft<'_>, at: Timestamp, tenant: &Tenant) -> Result<()
         }
         (_, _) => {}
     }
-    draft.step(SoftStep::DueServed(at, tenant.clone()));
+    draft.step(SoftStep::DueServed(draft.now(), tenant.clone()));
     Ok(())
 }
 
@@ -233,9 +287,6 @@ fn due_jobs(draft: &mut Draft<'_>, rows: &[(Key, Bytes)]) -> Result<Vec<DueJob>,
             Err(other) => return Err(other),
         }
     }
-    if need.is_empty() {
-        Ok(jobs)
-    } else {
-        Err(need.into())
-    }
+    need.settled()?;
+    Ok(jobs)
 }

@@ -1,0 +1,264 @@
+//! One bad row is not an outage.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::all,
+    clippy::restriction
+)]
+
+mod common;
+
+use bytes::Bytes;
+use common::{
+    Shard, failure, get, ids, job, lease_job, of_tenant, plain, retrying, success, tenant,
+};
+use silo_core::shard::command::Command;
+use silo_core::shard::decision::Notice;
+use silo_core::shard::refusal::Refusal;
+use silo_core::shard::reply::Reply;
+use silo_core::shard::soft::Soft;
+use silo_core::table::attempt::{AttemptKey, Attempts};
+use silo_core::table::codec::encode;
+use silo_core::table::job::{JobKey, Jobs};
+use silo_core::table::ready::{Readies, ReadyKey};
+use silo_core::table::running::{RunningRow, Runnings};
+use silo_core::table::state::{Position, States, Status};
+use silo_core::table::tenant::Tenants;
+use silo_core::table::{Table, TableId};
+use silo_core::types::time::{Millis, Timestamp};
+
+fn is_set_aside(shard: &Shard, key: &JobKey) -> bool {
+    shard.status(key) == Status::Quarantined && shard.image().quarantine.contains_key(key)
+}
+
+/// Three ready jobs of one tenant, the middle one to be damaged.
+fn three() -> (Shard, JobKey) {
+    let mut shard = Shard::new();
+    shard.enqueue(plain("a"));
+    let key = shard.enqueue(plain("b"));
+    shard.enqueue(plain("c"));
+    (shard, key)
+}
+
+#[test]
+fn a_ready_job_with_a_damaged_row_is_set_aside_and_the_others_go_on() {
+    for row in [States::key, Jobs::key] {
+        let (mut shard, key) = three();
+        shard.damage(&row(&key));
+        let tasks = shard.lease(5);
+        assert_eq!(ids(&tasks), ["a", "c"]);
+        assert!(is_set_aside(&shard, &key));
+        assert!(
+            shard
+                .notices
+                .iter()
+                .any(|n| matches!(n, Notice::Quarantined(k, _) if *k == key))
+        );
+        let refused = Reply::Refused(Refusal::Quarantined(key.clone()));
+        assert_eq!(shard.run(&get(&key)), refused);
+        assert_eq!(shard.run(&lease_job(&key)), refused);
+        assert_eq!(shard.cancel(&key), refused);
+        assert_eq!(shard.run(&Command::Result(key)), refused);
+    }
+}
+
+#[test]
+fn a_job_with_all_rows_damaged_is_set_aside_and_the_others_go_on() {
+    let (mut shard, key) = three();
+    shard.damage(&States::key(&key));
+    shard.damage(&Jobs::key(&key));
+    assert_eq!(ids(&shard.lease(5)), ["a", "c"]);
+    assert_eq!(ids(&shard.lease(5)), Vec::<&str>::new());
+}
+
+#[test]
+fn a_job_without_a_description_is_set_aside() {
+    let (mut shard, key) = three();
+    shard.is_checked = false;
+    shard.rows.map.remove(&Jobs::key(&key));
+    assert_eq!(ids(&shard.lease(5)), ["a", "c"]);
+    assert!(is_set_aside(&shard, &key));
+}
+
+#[test]
+fn a_damaged_due_job_is_set_aside_and_the_others_start() {
+    let mut shard = Shard::new();
+    let start_at = Some(Timestamp::from_millis(shard.now + 1000));
+    let mut keys = Vec::new();
+    for id in ["a", "b", "c"] {
+        let mut later = plain(id);
+        later.start_at = start_at;
+        keys.push(shard.enqueue(later));
+    }
+    shard.damage(&States::key(&keys[1]));
+    shard.pass(1000);
+    assert!(is_set_aside(&shard, &keys[1]));
+    assert_eq!(ids(&shard.lease(5)), ["a", "c"]);
+}
+
+#[test]
+fn a_damaged_leased_job_is_set_aside_when_its_lease_ends_and_the_other_lease_ends_too() {
+    for row in [States::key, Jobs::key] {
+        let mut shard = Shard::new();
+        let bad = shard.enqueue(plain("bad"));
+        let good = shard.enqueue(plain("good"));
+        let tasks = shard.lease(2);
+        shard.heartbeat(&tasks[0].id);
+        shard.heartbeat(&tasks[1].id);
+        shard.damage(&row(&bad));
+        shard.pass(10_000);
+        assert!(is_set_aside(&shard, &bad));
+        assert_eq!(shard.status(&good), Status::Scheduled);
+        assert!(matches!(
+            shard.report(&tasks[0].id, success()),
+            Reply::Refused(_)
+        ));
+    }
+}
+
+#[test]
+fn the_lease_of_a_damaged_running_row_ends_as_any_other_after_a_restart() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    shard.lease_one();
+    shard.damage(&Runnings::key(&key));
+    shard.soft = Soft::lost();
+    shard.settle();
+    shard.pass(10_000);
+    assert_eq!(shard.status(&key), Status::Scheduled, "not leased for ever");
+}
+
+#[test]
+fn a_running_row_of_a_job_that_is_not_leased_is_dropped_when_it_is_met() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    shard.is_checked = false;
+    let row = RunningRow {
+        attempt: 1,
+        nonce: 9,
+        duration: Millis::new(1000),
+    };
+    shard.rows.map.insert(Runnings::key(&key), encode(&row));
+    shard.soft = Soft::lost();
+    shard.settle();
+    shard.pass(1000);
+    assert_eq!(shard.notices, [Notice::IndexDropped(TableId::Running)]);
+    shard.is_checked = true;
+    assert_eq!(shard.lease(1).len(), 1);
+}
+
+#[test]
+fn a_ready_row_that_matches_no_job_is_dropped_and_counted() {
+    let (mut shard, key) = three();
+    shard.is_checked = false;
+    let Position::Ready(place) = shard.state(&key).position else {
+        panic!("ready");
+    };
+    shard.rows.map.remove(&States::key(&key));
+    let row = ReadyKey::of(&key, &common::queue("g", 10), place);
+    assert!(shard.rows.map.contains_key(&Readies::key(&row)));
+    assert_eq!(ids(&shard.lease(5)), ["a", "c"]);
+    assert!(
+        shard
+            .notices
+            .contains(&Notice::IndexDropped(TableId::Ready))
+    );
+    assert!(!shard.rows.map.contains_key(&Readies::key(&row)));
+}
+
+#[test]
+fn a_queue_row_whose_key_does_not_decode_is_dropped_and_the_others_go_on() {
+    for tail in [&b"\xff"[..], b"\x00", b""] {
+        let (mut shard, key) = three();
+        shard.is_checked = false;
+        let Position::Ready(place) = shard.state(&key).position else {
+            panic!("ready");
+        };
+        let row = Readies::key(&ReadyKey::of(&key, &common::queue("g", 10), place));
+        let garbage = Bytes::from([&row[..row.len() - 3], tail].concat());
+        shard.rows.map.insert(garbage.clone(), Bytes::new());
+        assert_eq!(ids(&shard.lease(5)), ["a", "b", "c"]);
+        assert!(!shard.rows.map.contains_key(&garbage));
+    }
+}
+
+#[test]
+fn a_damaged_earlier_attempt_sets_its_job_aside() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(retrying("j", 5));
+    for _ in 0..2 {
+        let task = shard.lease_one();
+        shard.report(&task.id, failure());
+        shard.pass(8000);
+    }
+    shard.damage(&Attempts::key(&AttemptKey::of(&key, 1)));
+    let refused = Reply::Refused(Refusal::Quarantined(key.clone()));
+    assert_eq!(shard.run(&get(&key)), refused);
+    assert!(is_set_aside(&shard, &key));
+    assert_eq!(shard.lease(5), []);
+}
+
+#[test]
+fn a_damaged_tenant_row_stops_that_tenant_alone() {
+    let mut shard = Shard::new();
+    let start_at = Some(Timestamp::from_millis(shard.now + 1000));
+    for name in ["bad", "good"] {
+        shard.enqueue(of_tenant(name, "ready"));
+        shard.enqueue(of_tenant(name, "leased"));
+        let mut later = of_tenant(name, "due");
+        later.start_at = start_at;
+        shard.enqueue(later);
+        shard.run(&lease_job(&job(name, "leased")));
+    }
+    shard.damage(&Tenants::key(&tenant("bad")));
+    let refused = Refusal::TenantDamaged(tenant("bad"));
+    let mut more = of_tenant("bad", "more");
+    more.id = None;
+    let reply = shard.run(&Command::Enqueue(Box::new(more)));
+    assert_eq!(reply, Reply::Refused(refused));
+    shard.pass(1000);
+    assert_eq!(shard.lease(5).len(), 2, "ready and due");
+    shard.pass(10_000);
+    assert_eq!(shard.status(&job("good", "leased")), Status::Scheduled);
+    assert_eq!(shard.status(&job("bad", "leased")), Status::Running);
+    for _ in 0..2 {
+        shard.soft = Soft::lost();
+        shard.settle();
+    }
+    assert_eq!(shard.lease(5).len(), 3);
+}
+
+#[test]
+fn a_damaged_job_of_a_damaged_tenant_stops_nobody_else() {
+    let mut shard = Shard::new();
+    for name in ["bad", "good"] {
+        shard.enqueue(of_tenant(name, "j"));
+        let task = shard.run(&lease_job(&job(name, "j")));
+        assert!(matches!(task, Reply::Leased(_)));
+    }
+    shard.damage(&Tenants::key(&tenant("bad")));
+    shard.damage(&States::key(&job("bad", "j")));
+    shard.damage(&Runnings::key(&job("bad", "j")));
+    shard.soft = Soft::lost();
+    shard.settle();
+    shard.pass(10_000);
+    assert_eq!(shard.status(&job("good", "j")), Status::Scheduled);
+}
+
+#[test]
+fn a_damaged_description_met_through_a_lease_that_is_over_does_not_stop_ticks() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    shard.is_checked = false;
+    let row = RunningRow {
+        attempt: 1,
+        nonce: 9,
+        duration: Millis::new(1000),
+    };
+    shard.rows.map.insert(Runnings::key(&key), encode(&row));
+    shard.soft = Soft::lost();
+    shard.settle();
+    shard.damage(&Jobs::key(&key));
+    shard.pass(1000);
+}

@@ -1,0 +1,355 @@
+//! Rows as they were written by released versions, checked in as bytes: they must be read for ever.
+//! Never change a line of `golden.txt`; add one when a row gets a new version.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::all,
+    clippy::restriction
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use common::{group, job, policy, queue, tenant, worker};
+use silo_core::table::attempt::{Attempt, AttemptEnd, AttemptKey, Attempts, Ending};
+use silo_core::table::codec::{Row, RowError, encode};
+use silo_core::table::due::{DueKey, DueRow, Dues};
+use silo_core::table::job::{JobRow, Jobs, Request};
+use silo_core::table::payload::PayloadKey;
+use silo_core::table::place::{Head, Place};
+use silo_core::table::quarantine::{QuarantineRow, Quarantines};
+use silo_core::table::ready::{Readies, ReadyKey, ReadyRow};
+use silo_core::table::running::{RunningRow, Runnings};
+use silo_core::table::singleton::{Format, FormatKey, FormatRow};
+use silo_core::table::state::{
+    EndCode, Ended, Lease, Position, Return, Returned, StateRow, States, Status, status_of_bytes,
+};
+use silo_core::table::tenant::{Tallies, TenantRow, Tenants};
+use silo_core::table::{Table, TableId};
+use silo_core::types::data::{DATA_INLINE_BYTES_MAX, Data};
+use silo_core::types::entropy::RequestId;
+use silo_core::types::time::{Millis, Timestamp};
+
+/// Each line: a name, the key, the row.
+const GOLDEN: &str = include_str!("golden.txt");
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn place(at: i64, seq: u64) -> Place {
+    Place { at: time(at), seq }
+}
+
+fn tenant_row() -> TenantRow {
+    let head = |at, count| Head {
+        low: place(at, 9),
+        count,
+    };
+    TenantRow {
+        next_seq: 77,
+        tallies: Tallies {
+            scheduled: 1,
+            running: 2,
+            succeeded: 3,
+            failed: 4,
+            cancelled: 5,
+            quarantined: 6,
+        },
+        ready: BTreeMap::from([(queue("g", 0), head(5, 2)), (queue("h", 99), head(6, 1))]),
+        due: Some(head(-1, 3)),
+    }
+}
+
+fn job_row() -> JobRow {
+    JobRow {
+        queue: queue("g", 10),
+        enqueued_at: time(1000),
+        start_at: Some(time(2000)),
+        retry: Some(policy(3)),
+        max_crashes: 5,
+        lease: Some(Millis::new(3000)),
+        metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+        payload: Data::of(&Bytes::from(vec![1; DATA_INLINE_BYTES_MAX + 1])),
+        request: Some(Request {
+            id: RequestId([7; 16]),
+            fingerprint: [8; 16],
+        }),
+    }
+}
+
+fn attempt(end: Option<Ending>) -> Attempt {
+    Attempt {
+        number: 2,
+        nonce: 0x0102_0304_0506_0708,
+        worker: worker("w"),
+        started_at: time(10),
+        end: end.map(|how| AttemptEnd { at: time(20), how }),
+    }
+}
+
+fn state(position: Position) -> StateRow {
+    let mut row = StateRow::new(position, queue("g", 10), time(5));
+    row.attempts_ended = 1;
+    row.retries_used = 1;
+    row.retry_delay = Millis::new(1000);
+    row.crashes = 2;
+    row.losses = 3;
+    row.cancel_asked_at = Some(time(6));
+    row.last = Some(attempt(None));
+    row.returned = Some(Returned {
+        nonce: 4,
+        how: Return::Lost,
+    });
+    row
+}
+
+/// Every position that a state can have, in the order of their tags.
+fn positions() -> Vec<(&'static str, Position, Status)> {
+    let ended = |status, code| Position::Ended {
+        status,
+        at: time(9),
+        code,
+    };
+    let leased = Position::Leased(Lease {
+        attempt: 2,
+        nonce: 3,
+        worker: worker("w"),
+        duration: Millis::new(10_000),
+        place: place(7, 8),
+    });
+    vec![
+        ("due", Position::Due(place(7, 8)), Status::Scheduled),
+        ("ready", Position::Ready(place(7, 8)), Status::Scheduled),
+        ("leased", leased, Status::Running),
+        (
+            "succeeded",
+            ended(Ended::Succeeded, None),
+            Status::Succeeded,
+        ),
+        ("failed", ended(Ended::Failed, None), Status::Failed),
+        (
+            "cancelled",
+            ended(Ended::Cancelled, Some(EndCode::Cancelled)),
+            Status::Cancelled,
+        ),
+        (
+            "quarantined",
+            Position::Quarantined { at: time(9) },
+            Status::Quarantined,
+        ),
+    ]
+}
+
+fn line<T: Table>(name: &str, key: &T::Key, row: &T::Row) -> String {
+    format!("{name} {} {}", hex(&T::key(key)), hex(&encode(row)))
+}
+
+/// What this release writes.
+fn lines() -> Vec<String> {
+    let key = job("t", "j");
+    let ready = ReadyKey::of(&key, &queue("g", 10), place(7, 8));
+    let data = Data::Inline(Bytes::from_static(b"x"));
+    let failed = Ending::Failed {
+        code: "E".to_owned(),
+        data: data.clone(),
+    };
+    let endings = [
+        ("attempt-succeeded", Ending::Succeeded(data)),
+        ("attempt-failed", failed),
+        ("attempt-cancelled", Ending::Cancelled),
+        ("attempt-crashed", Ending::Crashed),
+    ];
+    let format = FormatRow {
+        version: 1,
+        created_at: time(3),
+    };
+    let running = RunningRow {
+        attempt: 2,
+        nonce: 3,
+        duration: Millis::new(10_000),
+    };
+    let quarantine = QuarantineRow {
+        at: time(9),
+        reason: "damaged".to_owned(),
+    };
+    let mut lines = vec![
+        line::<Format>("format", &FormatKey, &format),
+        line::<Tenants>("tenant", &tenant("t"), &tenant_row()),
+        line::<Jobs>("job", &key, &job_row()),
+        format!("payload {} 78", hex(&PayloadKey::key(&key, 2))),
+    ];
+    for (name, position, _) in positions() {
+        lines.push(line::<States>(
+            &format!("state-{name}"),
+            &key,
+            &state(position),
+        ));
+    }
+    for (name, how) in endings {
+        lines.push(line::<Attempts>(
+            name,
+            &AttemptKey::of(&key, 2),
+            &attempt(Some(how)),
+        ));
+    }
+    lines.push(line::<Readies>("ready", &ready, &ReadyRow {}));
+    let due = DueKey::of(&key, place(-7, 8));
+    lines.push(line::<Dues>("due", &due, &DueRow::Start));
+    lines.push(line::<Runnings>("running", &key, &running));
+    lines.push(line::<Quarantines>("quarantine", &key, &quarantine));
+    lines
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+/// Key and row of the golden row with this name.
+fn golden(name: &str) -> (Vec<u8>, Vec<u8>) {
+    let mut words = GOLDEN
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|words| words[0] == name)
+        .unwrap_or_else(|| panic!("no golden row {name}"))
+        .into_iter()
+        .skip(1)
+        .map(unhex);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+#[test]
+fn what_is_written_today_is_what_was_written() {
+    let lines = lines();
+    let golden: Vec<&str> = GOLDEN.lines().collect();
+    for line in &lines {
+        assert!(
+            golden.contains(&line.as_str()),
+            "not in golden.txt:\n{line}"
+        );
+    }
+    let tables = lines
+        .iter()
+        .map(|line| unhex(line.split(' ').nth(1).unwrap())[0]);
+    let mut tables: Vec<u8> = tables.collect();
+    tables.sort_unstable();
+    tables.dedup();
+    assert_eq!(
+        tables,
+        TableId::ALL.map(TableId::byte),
+        "every table has a golden row"
+    );
+}
+
+#[test]
+fn golden_rows_are_read_as_what_they_say() {
+    let (key, row) = golden("tenant");
+    assert_eq!(Tenants::read_key(&key), Ok(tenant("t")));
+    assert_eq!(Tenants::read_row(&row), Ok(tenant_row()));
+    let (key, row) = golden("job");
+    assert_eq!(Jobs::read_key(&key), Ok(job("t", "j")));
+    assert_eq!(Jobs::read_row(&row), Ok(job_row()));
+    for (name, position, status) in positions() {
+        let (_, row) = golden(&format!("state-{name}"));
+        assert_eq!(status_of_bytes(&row), Some(status), "{name}");
+        assert_eq!(
+            status_of_bytes(&row[..3]),
+            Some(status),
+            "{name}, its rest lost"
+        );
+        assert_eq!(States::read_row(&row), Ok(state(position)));
+    }
+    let (_, row) = golden("attempt-crashed");
+    assert_eq!(Attempts::read_row(&row), Ok(attempt(Some(Ending::Crashed))));
+    let (key, _) = golden("ready");
+    assert_eq!(Readies::read_key(&key).unwrap().queue.group, group("g"));
+}
+
+/// A row of a later version is refused as such; bytes that are cut or go on are malformed.
+fn refuses<T: Table>(name: &str)
+where
+    T::Row: std::fmt::Debug + PartialEq,
+{
+    let (_, row) = golden(name);
+    let mut newer = row.clone();
+    newer[0] = T::Row::VERSION + 1;
+    let (found, known) = (newer[0], T::Row::VERSION);
+    assert_eq!(T::read_row(&newer), Err(RowError::Newer { found, known }));
+    let mut older = row.clone();
+    older[0] = 0;
+    assert!(matches!(T::read_row(&older), Err(RowError::Malformed(_))));
+    for len in 0..row.len() {
+        let cut = T::read_row(&row[..len]);
+        assert!(
+            matches!(cut, Err(RowError::Malformed(_))),
+            "{name} cut to {len}"
+        );
+    }
+    let mut longer = row.clone();
+    longer.push(0);
+    assert!(matches!(T::read_row(&longer), Err(RowError::Malformed(_))));
+}
+
+#[test]
+fn newer_older_cut_and_longer_rows_are_refused() {
+    refuses::<Format>("format");
+    refuses::<Tenants>("tenant");
+    refuses::<Jobs>("job");
+    refuses::<States>("state-leased");
+    refuses::<Attempts>("attempt-failed");
+    refuses::<Readies>("ready");
+    refuses::<Dues>("due");
+    refuses::<Runnings>("running");
+    refuses::<Quarantines>("quarantine");
+}
+
+/// Changes each byte of a row to each other value: it is refused, or is exactly what is written for
+/// what it then says.
+fn is_canonical<T: Table>(name: &str) {
+    let (_, row) = golden(name);
+    for at in 1..row.len() {
+        for by in 1..=u8::MAX {
+            let mut changed = row.clone();
+            changed[at] ^= by;
+            if let Ok(read) = T::read_row(&changed) {
+                assert_eq!(encode(&read), changed, "{name} byte {at} ^ {by}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_byte_makes_another_row_or_none() {
+    is_canonical::<Format>("format");
+    for (name, _, _) in positions() {
+        is_canonical::<States>(&format!("state-{name}"));
+    }
+    is_canonical::<Attempts>("attempt-failed");
+    is_canonical::<Dues>("due");
+    is_canonical::<Runnings>("running");
+    is_canonical::<Quarantines>("quarantine");
+}
+
+#[test]
+fn names_out_of_bounds_are_refused_when_they_are_read() {
+    let (_, row) = golden("state-leased");
+    let at = row
+        .windows(6)
+        .position(|w| w == [1, 0, 0, 0, b'g', 10])
+        .unwrap();
+    let mut priority = row.clone();
+    priority[at + 5] = 100;
+    assert!(States::read_row(&priority).is_err(), "priority 100");
+    let mut empty = row;
+    empty[at] = 0;
+    empty.remove(at + 4);
+    assert!(States::read_row(&empty).is_err(), "no task group");
+}

@@ -1,0 +1,279 @@
+//! A view that knows only some rows: loading what is asked for and judging again ends, within a few
+//! rounds, in the decision that a complete view gives at once.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::all,
+    clippy::restriction
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use common::{
+    Shard, failure, get, heartbeat, job, lease, lease_job, of_tenant, plain, queue, report,
+    request, retrying, success,
+};
+use proptest::prelude::*;
+use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::report::Outcome;
+use silo_core::shard::decide;
+use silo_core::shard::decision::Decision;
+use silo_core::shard::reply::Reply;
+use silo_core::shard::soft::Soft;
+use silo_core::shard::view::{Need, NeedItem, Rows, View};
+use silo_core::table::key::{Key, KeyRange, successor};
+use silo_core::types::task::TaskId;
+use silo_core::types::time::Timestamp;
+
+/// Most rounds of loading that any command may take.
+const ROUNDS_MAX: usize = 6;
+
+/// Some of a shard's rows: single keys, and intervals that are completely known.
+struct Partial<'a> {
+    rows: &'a Rows,
+    keys: BTreeSet<Key>,
+    intervals: Vec<KeyRange>,
+}
+
+impl Partial<'_> {
+    fn knows(&self, key: &Key) -> bool {
+        self.keys.contains(key) || self.intervals.iter().any(|known| known.contains(key))
+    }
+
+    /// How far everything from `start` on is known.
+    fn reach(&self, start: &Key) -> Key {
+        let mut reach = start.clone();
+        loop {
+            let further = self
+                .intervals
+                .iter()
+                .filter(|known| known.start <= reach && known.end > reach)
+                .map(|known| known.end.clone())
+                .chain(self.keys.contains(&reach).then(|| successor(&reach)))
+                .max();
+            match further {
+                Some(further) => reach = further,
+                None => return reach,
+            }
+        }
+    }
+
+    fn load(&mut self, need: &Need) {
+        assert!(!need.is_empty(), "a need names something");
+        let mut has_learned = false;
+        for item in &need.items {
+            match item {
+                NeedItem::Row(key) => has_learned |= self.keys.insert(key.clone()),
+                NeedItem::Range { start, end, limit } => {
+                    let range = start.clone()..end.clone();
+                    let rows = self.rows.range(&range, *limit).unwrap();
+                    let end = match rows.last() {
+                        Some((last, _)) if rows.len() == *limit => successor(last),
+                        _ => end.clone(),
+                    };
+                    has_learned |= self.reach(start) < end;
+                    self.intervals.push(start.clone()..end);
+                }
+            }
+        }
+        assert!(has_learned, "asked again for what was known: {need:?}");
+    }
+}
+
+impl View for Partial<'_> {
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, Need> {
+        if self.knows(key) {
+            self.rows.get(key)
+        } else {
+            Err(Need::row(key))
+        }
+    }
+
+    fn range(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>, Need> {
+        let rows = self.rows.range(range, limit)?;
+        let end = match rows.last() {
+            Some((last, _)) if rows.len() == limit => successor(last),
+            _ => range.end.clone(),
+        };
+        if limit == 0 || range.start >= range.end || self.reach(&range.start) >= end {
+            Ok(rows)
+        } else {
+            Err(Need::range(range, limit))
+        }
+    }
+}
+
+/// The decision over rows of which only `keys` are known, and after how many rounds of loading.
+fn judge(
+    shard: &Shard,
+    keys: BTreeSet<Key>,
+    stamp: &Stamp,
+    command: &Command,
+) -> (Decision, usize) {
+    let mut view = Partial {
+        rows: &shard.rows,
+        keys,
+        intervals: Vec::new(),
+    };
+    for rounds in 0..1000 {
+        match decide(&shard.soft, &view, stamp, command) {
+            Ok(decision) => return (decision, rounds),
+            Err(need) => view.load(&need),
+        }
+    }
+    panic!("{command:?} asks without end");
+}
+
+/// Asserts that what is known of the rows makes no difference but the rounds; returns the rounds.
+fn assert_same(shard: &mut Shard, command: &Command, known: &[bool]) -> usize {
+    let stamp = shard.stamp();
+    let before = (shard.rows.clone(), shard.soft.clone());
+    let complete = decide(&shard.soft, &shard.rows, &stamp, command).expect("a complete map");
+    let keys = shard.rows.map.keys().zip(known.iter().cycle());
+    let keys = keys
+        .filter(|(_, known)| **known)
+        .map(|(key, _)| key.clone());
+    let (decision, rounds) = judge(shard, keys.collect(), &stamp, command);
+    assert_eq!(decision, complete, "{command:?}");
+    assert!(
+        before == (shard.rows.clone(), shard.soft.clone()),
+        "judging changes nothing"
+    );
+    rounds
+}
+
+/// A shard with jobs in every position; some of its leases are over and some of its jobs due.
+fn world(jobs: &[(u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    let mut tasks = Vec::new();
+    for (number, (tenant, priority, fate)) in jobs.iter().enumerate() {
+        let id = format!("j{number}");
+        let mut enqueue = Enqueue {
+            queue: queue("g", u32::from(priority % 100)),
+            request: request(u8::try_from(number % 256).unwrap()),
+            ..of_tenant(&format!("t{}", tenant % 4), &id)
+        };
+        if fate % 2 == 0 {
+            enqueue.retry = retrying("x", 3).retry;
+        }
+        if fate % 8 == 7 {
+            enqueue.start_at = Some(Timestamp::from_millis(shard.now + i64::from(*priority)));
+        }
+        let key = shard.enqueue(enqueue);
+        match fate % 8 {
+            0..=2 => tasks.extend(leased(shard.run(&lease_job(&key)))),
+            3 | 4 => {
+                let task = leased(shard.run(&lease_job(&key))).remove(0);
+                let outcome = if fate % 8 == 3 { success() } else { failure() };
+                shard.run(&report(&task, outcome));
+                tasks.push(task);
+            }
+            _ => {}
+        }
+    }
+    (shard, tasks)
+}
+
+fn leased(reply: Reply) -> Vec<TaskId> {
+    match reply {
+        Reply::Leased(tasks) => tasks.into_iter().map(|task| task.id).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec<Command> {
+    let mut keys: Vec<_> = shard.image().states.into_keys().collect();
+    keys.push(job("t0", "nobody"));
+    let key = &keys[pick % keys.len()];
+    let mut commands = vec![
+        Command::Enqueue(Box::new(plain("new"))),
+        Command::Enqueue(Box::new(of_tenant("t0", "j0"))),
+        lease("g", tasks_max),
+        lease_job(key),
+        Command::Cancel(key.clone()),
+        get(key),
+        Command::Result(key.clone()),
+        Command::Tick,
+    ];
+    if let Some(task) = tasks.get(pick % tasks.len().max(1)) {
+        commands.push(heartbeat(task, "w"));
+        for outcome in [success(), failure(), Outcome::Cancelled, Outcome::Release] {
+            commands.push(report(task, outcome));
+        }
+    }
+    commands
+}
+
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 100;
+    }
+    config
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_view_that_knows_little_comes_to_the_same_decision_within_a_few_rounds(
+        jobs in prop::collection::vec(any::<(u8, u8, u8)>(), 0..40),
+        known in prop::collection::vec(any::<bool>(), 1..64),
+        later in 0..30_000_i64,
+        pick in any::<usize>(),
+        tasks_max in 0..30_u32,
+        is_lost in any::<bool>(),
+        damage in prop::option::of(any::<usize>()),
+    ) {
+        let (mut shard, tasks) = world(&jobs);
+        if is_lost {
+            shard.soft = Soft::lost();
+        }
+        shard.now += later;
+        if let Some(damage) = damage {
+            let keys: Vec<Key> = shard.rows.map.keys().cloned().collect();
+            if let Some(key) = keys.get(damage % keys.len().max(1)) {
+                shard.damage(key);
+            }
+        }
+        for command in commands(&shard, &tasks, pick, tasks_max) {
+            let rounds = assert_same(&mut shard, &command, &known);
+            prop_assert!(rounds <= ROUNDS_MAX, "{rounds} rounds for {command:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_many_priorities_a_tenant_uses() {
+    let mut shard = Shard::new();
+    for priority in 0..60 {
+        let mut enqueue = plain(&format!("j{priority}"));
+        enqueue.queue = queue("g", priority);
+        shard.enqueue(enqueue);
+    }
+    let rounds = assert_same(&mut shard, &lease("g", 100), &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_unequal_tenants_are() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for tenant in 0..50 {
+        let jobs = if tenant == 0 { 300 } else { 1 };
+        for number in 0..jobs {
+            shard.enqueue(of_tenant(&format!("t{tenant}"), &format!("j{number}")));
+        }
+    }
+    let rounds = assert_same(&mut shard, &lease("g", 200), &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+}
