@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use silo_core::types::time::Timestamp;
 use tokio::time::Instant;
@@ -53,9 +54,13 @@ impl<W: WallClock> SlewedClock<W> {
 impl<W: WallClock> Clock for SlewedClock<W> {
     fn now(&self) -> Timestamp {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let read_at = Instant::now();
-        let passed = read_at.saturating_duration_since(state.read_at).as_micros();
-        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(state.read_at);
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        // What is less than a microsecond is left for the next reading, however soon that comes.
+        let whole = Duration::from_micros(micros);
+        let read_at = state.read_at.checked_add(whole).unwrap_or(now);
+        let passed = i64::try_from(micros).unwrap_or(i64::MAX);
         let expected = state.micros.saturating_add(passed);
         let behind = self
             .wall

@@ -24,7 +24,7 @@ fn holds(limits: StageLimits, actions: &[Action]) -> Result<(), TestCaseError> {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 200,
+        cases: ProptestConfig::default().cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

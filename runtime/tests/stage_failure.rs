@@ -1,6 +1,7 @@
 //! What callers are told when storage fails, and when there is too much to do.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 mod common;
 

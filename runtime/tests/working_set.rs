@@ -1,6 +1,7 @@
 //! The working set answers as the full map would, or says what it needs.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -308,7 +309,7 @@ fn check_latest(latest: Round, dependence: Round) -> Result<(), String> {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 600,
+        cases: ProptestConfig::default().cases * 2,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -55,7 +55,7 @@ pub(crate) enum Ending {
     Closed,
     /// Storage failed: open the shard again.
     Failed(StorageError),
-    /// Another process owns the shard now.
+    /// Storage says that another process owns the shard now.
     Fenced(StorageError),
 }
 
@@ -131,7 +131,7 @@ impl Driver {
                 .stage
                 .next_deadline()
                 .map(|at| at.since(stamp.now).get());
-            let idle = (idle_since + IDLE_FLUSH).saturating_duration_since(Instant::now());
+            let idle = IDLE_FLUSH.saturating_sub(idle_since.elapsed());
             let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
             let seen = self.durable_seen;
             let failure = tokio::select! {
@@ -160,7 +160,7 @@ impl Driver {
                 }
             };
             if let Some(cause) = failure {
-                return self.fail(cause).await;
+                return self.fail(cause);
             }
             for request in requests.drain(..) {
                 self.take_request(request);
@@ -326,13 +326,8 @@ impl Driver {
     }
 
     /// Answers everybody and says why.
-    async fn fail(self, cause: StorageError) -> Ending {
-        let Self {
-            around,
-            stage,
-            jobs,
-            ..
-        } = self;
+    fn fail(self, cause: StorageError) -> Ending {
+        let Self { stage, jobs, .. } = self;
         // Dropping the jobs answers whoever waits for large data: their reply ends unsent.
         drop(jobs);
         for (caller, mut answer) in stage.fail() {
@@ -344,13 +339,13 @@ impl Driver {
             }
             let _ = caller.send(answer);
         }
-        // On local files a put that succeeded and was reported as failed looks like a fence when it
-        // is tried again. Whoever still owns the shard may open it once more.
-        let is_fence = matches!(cause, StorageError::Fenced { .. });
-        if is_fence && around.store.prove_ownership().await.is_err() {
-            return Ending::Fenced(cause);
+        match cause {
+            StorageError::Fenced { .. } => Ending::Fenced(cause),
+            StorageError::Closed { .. }
+            | StorageError::Unavailable { .. }
+            | StorageError::Invalid { .. }
+            | StorageError::NewerFormat { .. } => Ending::Failed(cause),
         }
-        Ending::Failed(cause)
     }
 
     fn stamp(&self) -> Stamp {

@@ -71,7 +71,7 @@ impl Flushing {
 
     /// Whether to flush now; if so, the flush has begun.
     pub(crate) fn begin(&mut self, now: Timestamp) -> bool {
-        if !self.due_at().is_some_and(|at| at <= now) {
+        if self.due_at().is_none_or(|at| at > now) {
             return false;
         }
         self.is_under_way = true;

@@ -5,6 +5,7 @@
 //! * [`working_set`]: a bounded cache of rows by key interval, behind the core's `View`
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
+//! * `pending`, `round`: commands not decided yet; a round in the making
 //! * [`flushing`]: when to make what was accepted durable
 //! * [`trace`]: what was decided, for tests and the simulator
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
@@ -13,7 +14,9 @@
 pub mod driver;
 pub mod flushing;
 pub mod loads;
+mod pending;
 pub mod replies;
+mod round;
 pub mod shard;
 pub mod stage;
 pub mod trace;

@@ -12,7 +12,7 @@ use silo_core::table::singleton::{FORMAT_VERSION, Format, FormatRow, format_key}
 use silo_core::types::name::TaskGroup;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
@@ -236,11 +236,43 @@ impl Keeper {
             closing: self.requests.closing.clone(),
         };
         let ending = drive(around, self.context.limits, &mut self.requests.inbox).await;
-        if let Err(cause) = store.close().await {
-            warn!(%cause, "the shard's storage did not close cleanly");
-        }
-        ending
+        // Whoever asks meanwhile is told at once: closing storage that fails can take long.
+        let refusal = match &ending {
+            Ending::Failed(_) => {
+                self.state.send_replace(ShardState::Opening);
+                Failure::Opening
+            }
+            Ending::Closed | Ending::Fenced(_) => Failure::Closing,
+        };
+        let Self {
+            entry,
+            context,
+            requests,
+            ..
+        } = self;
+        let close = async {
+            if let Err(cause) = store.close().await {
+                warn!(%cause, "the shard's storage did not close cleanly");
+            }
+            match ending {
+                Ending::Fenced(cause) if is_still_owner(entry, context, store.epoch()).await => {
+                    Ending::Failed(cause)
+                }
+                ending @ (Ending::Fenced(_) | Ending::Failed(_) | Ending::Closed) => ending,
+            }
+        };
+        requests.refuse_during(close, refusal).await
     }
+}
+
+/// Whether the newest manifest still names us, though storage says that we are fenced. On local
+/// files a put that succeeded and was reported as failed looks like a fence when it is tried again.
+/// Whoever takes a shard over writes the manifest before anything else.
+async fn is_still_owner(entry: &ShardEntry, context: &ShardContext, epoch: u64) -> bool {
+    let admin = context.storage.admin(&entry.path);
+    let limit = context.storage.time_limits().request();
+    let manifest = timeout(limit, admin.read_manifest(None)).await;
+    matches!(manifest, Ok(Ok(Some(manifest))) if manifest.writer_epoch() == epoch)
 }
 
 /// What callers send, and the word to stop.
@@ -262,6 +294,18 @@ impl Requests {
                     Some(request) => refuse(request, Failure::Opening),
                     None => return None,
                 },
+            }
+        }
+    }
+
+    /// Refuses requests until `future` has ended.
+    async fn refuse_during<F: Future>(&mut self, future: F, failure: Failure) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut future => return output,
+                Some(request) = self.inbox.recv() => refuse(request, failure),
             }
         }
     }

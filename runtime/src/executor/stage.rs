@@ -21,16 +21,17 @@ use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::decision::{Decision, Notice};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
-use silo_core::shard::view::{Need, NeedItem, Overlay};
+use silo_core::shard::view::{Need, NeedItem};
 use silo_core::shard::{decide, fold};
-use silo_core::table::TableId;
 use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::executor::flushing::{Accepted, FlushPolicy, Flushing};
 use crate::executor::loads::{LoadId, Loads, WaiterId};
+use crate::executor::pending::{Pending, Waiting, cost};
 use crate::executor::replies::{Answer, Failure, Held, Replies};
+use crate::executor::round::RoundOverlay;
 use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
@@ -170,24 +171,6 @@ struct Judged {
     /// The round that the reply depends on.
     round: Round,
     has_changes: bool,
-}
-
-/// A command on its way to a decision. The stage's own commands have no caller.
-struct Pending<C> {
-    caller: Option<C>,
-    command: Command,
-    stamp: Stamp,
-    bytes: usize,
-    judged: u32,
-    /// The stage's own tick: not counted, one at a time.
-    is_own_tick: bool,
-    /// When it was first judged: what it looks at since then is kept.
-    since: Option<Generation>,
-}
-
-struct Waiting<C> {
-    pending: Pending<C>,
-    loads_left: usize,
 }
 
 impl<C> Stage<C> {
@@ -692,51 +675,4 @@ impl<C> Stage<C> {
             unused_since,
         }
     }
-}
-
-/// Where a round's decisions go: the cache for the next command, the batch for storage.
-struct RoundOverlay<'a> {
-    set: &'a mut WorkingSet,
-    open: &'a mut BTreeMap<Key, Option<Bytes>>,
-    open_bytes: &'a mut usize,
-    round: Round,
-}
-
-impl Overlay for RoundOverlay<'_> {
-    fn put(&mut self, key: &Key, value: Option<&Bytes>) {
-        // Large data is never decided upon: it goes to storage and does not stay here.
-        if TableId::of(key) != Some(TableId::Payload) {
-            self.set.put(key, value, self.round);
-        }
-        let size = |value: Option<&Bytes>| key.len().saturating_add(value.map_or(0, Bytes::len));
-        *self.open_bytes = self.open_bytes.saturating_add(size(value));
-        if let Some(before) = self.open.insert(key.clone(), value.cloned()) {
-            *self.open_bytes = self.open_bytes.saturating_sub(size(before.as_ref()));
-        }
-    }
-}
-
-/// What a queued command costs in memory, in bytes, about.
-fn cost(command: &Command) -> usize {
-    const OVERHEAD: usize = 512;
-    let data = match command {
-        Command::Enqueue(enqueue) => {
-            let pairs = enqueue.metadata.iter();
-            let pairs = pairs.map(|(key, value)| key.len().saturating_add(value.len()));
-            pairs.fold(enqueue.payload.len(), usize::saturating_add)
-        }
-        Command::Report(Report { outcome, .. }) => match outcome {
-            Outcome::Success { data } => data.len(),
-            Outcome::Failure { data, code, .. } => data.len().saturating_add(code.len()),
-            Outcome::Cancelled | Outcome::Release => 0,
-        },
-        Command::Lease(_)
-        | Command::LeaseJob(_)
-        | Command::Heartbeat(_)
-        | Command::Cancel(_)
-        | Command::Get(_)
-        | Command::Result(_)
-        | Command::Tick => 0,
-    };
-    data.saturating_add(OVERHEAD)
 }

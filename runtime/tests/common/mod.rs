@@ -2,8 +2,12 @@
 //! over it and checks what comes out, and random workloads.
 // Each test binary uses a part of this.
 #![allow(dead_code, unreachable_pub)]
+// Numbers in tests are small, and an overflow is a failure like any other.
+#![allow(clippy::arithmetic_side_effects)]
 
+pub mod disk;
 pub mod oracle;
+pub mod rest;
 pub mod say;
 pub mod store;
 pub mod workload;

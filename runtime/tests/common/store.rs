@@ -90,3 +90,16 @@ pub fn read(rows: &BTreeMap<Key, Bytes>, item: &NeedItem) -> Loaded {
         }
     }
 }
+
+/// What is wrong with the rows found.
+pub fn differences(right: &BTreeMap<Key, Bytes>, found: &BTreeMap<Key, Bytes>) -> String {
+    let missing: Vec<_> = right
+        .iter()
+        .filter(|(k, v)| found.get(*k) != Some(v))
+        .collect();
+    let extra: Vec<_> = found
+        .iter()
+        .filter(|(k, _)| !right.contains_key(*k))
+        .collect();
+    format!("missing or different {missing:?}, too many {extra:?}")
+}

@@ -16,7 +16,7 @@ use silo_runtime::executor::working_set::{Forgettable, Generation, Round};
 
 use crate::common::oracle::{Checked, Oracle, Promise, check, violated};
 use crate::common::say::entropy;
-use crate::common::store::{Batch, ModelStore};
+use crate::common::store::{Batch, ModelStore, differences};
 
 /// When every run begins.
 pub const START: i64 = 1_700_000_000_000;
@@ -54,38 +54,38 @@ pub struct World {
     pub failures: usize,
     numbers: u64,
     steps: usize,
-    asked: BTreeMap<u64, Asked>,
-    write: Option<InFlight>,
+    pub asked: BTreeMap<u64, Asked>,
+    pub write: Option<InFlight>,
     written: Round,
-    loads: Vec<Load>,
+    pub loads: Vec<Load>,
     loads_failed: usize,
     /// A flush under way; true when all that it covers is durable.
-    flush: Option<bool>,
-    durable_told: u64,
-    proof: Option<Proof>,
+    pub flush: Option<bool>,
+    pub durable_told: u64,
+    pub proof: Option<Proof>,
     /// The last instant at which storage has shown who owns the shard.
     evidence: i64,
 }
 
-struct Asked {
-    command: Command,
+pub struct Asked {
+    pub command: Command,
     step: usize,
 }
 
-struct InFlight {
+pub struct InFlight {
     round: Round,
     batch: Batch,
     seq: Option<u64>,
 }
 
-struct Load {
+pub struct Load {
     id: LoadId,
     item: NeedItem,
     found: Option<Loaded>,
     stale: Loaded,
 }
 
-struct Proof {
+pub struct Proof {
     asked_at: i64,
     is_done: bool,
 }
@@ -354,82 +354,6 @@ impl World {
         })
     }
 
-    /// Everything in flight gets on by a step, in order, as it does in a quiet world.
-    pub fn beat(&mut self) -> Checked {
-        self.apply();
-        self.accept()?;
-        for index in 0..self.loads.len() {
-            self.perform_load(index);
-        }
-        while !self.loads.is_empty() {
-            self.perform_load(0);
-            self.tell_loaded(0)?;
-        }
-        if self.flush.is_some() {
-            self.put();
-        }
-        self.tell_durable()?;
-        self.tell_flushed()?;
-        self.perform_proof();
-        self.tell_proven()?;
-        self.run()
-    }
-
-    fn is_quiet(&self) -> bool {
-        let nothing_in_flight = self.write.is_none()
-            && self.loads.is_empty()
-            && self.flush.is_none()
-            && self.proof.is_none();
-        nothing_in_flight && self.durable_told == self.store.durable_seq
-    }
-
-    fn is_due(&self) -> bool {
-        let now = Timestamp::from_millis(self.now);
-        self.stage.next_deadline().is_some_and(|at| at <= now)
-    }
-
-    /// Lets everything come to rest, moved on by nothing but what the stage asks for. Then
-    /// everybody is answered and storage has what a complete map would have.
-    pub fn settle(&mut self) -> Checked {
-        self.run()?;
-        for _ in 0..2_000 {
-            if self.is_quiet() && !self.is_due() {
-                if self.asked.is_empty() && self.stage.is_idle() {
-                    return self.check_rest();
-                }
-                // Nothing is in flight: only time can move it.
-                let Some(at) = self.stage.next_deadline() else {
-                    return violated(Promise::Answered, format!("stuck: {}", self.waiting()));
-                };
-                self.now = self.now.max(at.as_millis());
-            }
-            self.beat()?;
-        }
-        violated(Promise::Answered, format!("no rest: {}", self.waiting()))
-    }
-
-    fn waiting(&self) -> String {
-        let asked: Vec<_> = self.asked.values().map(|asked| &asked.command).collect();
-        format!(
-            "idle {}, next {:?} at {}, queued {:?}, waiting {asked:?}",
-            self.stage.is_idle(),
-            self.stage.next_deadline(),
-            self.now,
-            self.stage.queued()
-        )
-    }
-
-    fn check_rest(&self) -> Checked {
-        let stored = &self.store.durable;
-        let rows = &self.oracle.rows.map;
-        check(Promise::Equivalence, rows == stored, || {
-            differences(rows, stored)
-        })?;
-        check(Promise::Bounded, self.stage.queued() == (0, 0), || {
-            format!("leaked: {:?}", self.stage.queued())
-        })
-    }
-
     /// The longest that anybody has waited, in runs.
     pub fn longest_wait(&self) -> usize {
         let waits = self.asked.values().map(|asked| self.steps - asked.step);
@@ -567,16 +491,4 @@ fn anything(generation: Generation) -> Forgettable {
 fn nth<T>(items: &mut [T], index: usize) -> Option<&mut T> {
     let count = items.len();
     items.get_mut(index.checked_rem(count)?)
-}
-
-fn differences(right: &BTreeMap<Key, bytes::Bytes>, found: &BTreeMap<Key, bytes::Bytes>) -> String {
-    let missing: Vec<_> = right
-        .iter()
-        .filter(|(k, v)| found.get(*k) != Some(v))
-        .collect();
-    let extra: Vec<_> = found
-        .iter()
-        .filter(|(k, _)| !right.contains_key(*k))
-        .collect();
-    format!("missing or different {missing:?}, too many {extra:?}")
 }

@@ -1,0 +1,342 @@
+//! A shard on real storage: what was acknowledged stays, whatever happens to callers and storage.
+
+#![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use silo_core::shard::command::Command;
+use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::report::Outcome;
+use silo_core::shard::refusal::Refusal;
+use silo_core::shard::reply::{Content, Reply, Task};
+use silo_core::table::job::JobKey;
+use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
+use silo_core::table::state::Status;
+use silo_core::types::time::Millis;
+use silo_runtime::executor::replies::Failure;
+use silo_runtime::executor::shard::{Shard, ShardState};
+use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::clock::SystemWallClock;
+use silo_runtime::storage::shard::ShardStore;
+use tempfile::tempdir;
+
+use crate::common::disk::{Mood, entry, files, memory, moody, open, reaches, start, within};
+use crate::common::say;
+
+const HOUR: Millis = Millis::from_secs(3600);
+
+async fn call(shard: &Shard, command: Command) -> Reply {
+    within(shard.call(command)).await.unwrap()
+}
+
+async fn enqueue(shard: &Shard, enqueue: Enqueue) -> JobKey {
+    let tenant = enqueue.tenant.clone();
+    match call(shard, say::enqueue(enqueue)).await {
+        Reply::Enqueued(job) => JobKey { tenant, job },
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
+    match call(shard, say::lease("g", tasks_max)).await {
+        Reply::Leased(tasks) => tasks,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks again until there is a task.
+async fn next_task(shard: &Shard) -> Task {
+    within(async {
+        loop {
+            if let Some(task) = lease(shard, 1).await.pop() {
+                return task;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+async fn status(shard: &Shard, key: &JobKey) -> Status {
+    match call(shard, Command::Result(key.clone())).await {
+        Reply::Result(result) => result.state.status(),
+        Reply::Refused(Refusal::NotTerminal(_, status)) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn held_for(key: &JobKey, lease: Millis) -> Enqueue {
+    Enqueue {
+        lease: Some(lease),
+        ..say::plain(key)
+    }
+}
+
+fn inline(content: &Content) -> &Bytes {
+    match content {
+        Content::Inline(bytes) => bytes,
+        Content::Stored { .. } => panic!("{content:?} was not read"),
+    }
+}
+
+async fn job_lives(storage: &Storage) {
+    let key = say::job("t", "one");
+    let large = Bytes::from(vec![7; 100_000]);
+    let shard = open(storage).await;
+    let mut first = held_for(&key, HOUR);
+    first.payload = large.clone();
+    enqueue(&shard, first.clone()).await;
+    let task = next_task(&shard).await;
+    assert_eq!(inline(&task.payload), &large);
+    shard.close().await;
+    assert_eq!(*shard.state().borrow(), ShardState::Closed);
+    assert_eq!(shard.call(say::lease("g", 1)).await, Err(Failure::Closing));
+
+    let shard = open(storage).await;
+    assert_eq!(
+        enqueue(&shard, first).await,
+        key,
+        "the same call makes no second job"
+    );
+    assert_eq!(status(&shard, &key).await, Status::Running);
+    let beat = call(&shard, say::heartbeat(&task.id, "w")).await;
+    assert_eq!(
+        beat,
+        Reply::Extended {
+            cancel_asked_at: None
+        }
+    );
+    let done = Outcome::Success {
+        data: large.clone(),
+    };
+    assert_eq!(
+        call(&shard, say::report(&task.id, done.clone())).await,
+        Reply::Reported
+    );
+    shard.flush_tables().await.unwrap();
+    shard.close().await;
+
+    let shard = open(storage).await;
+    assert_eq!(
+        call(&shard, say::report(&task.id, done)).await,
+        Reply::Reported
+    );
+    let Reply::Result(result) = call(&shard, Command::Result(key.clone())).await else {
+        panic!("a result");
+    };
+    assert_eq!(result.state.status(), Status::Succeeded);
+    assert_eq!(inline(&result.data.unwrap()), &large);
+    shard.close().await;
+}
+
+#[silo::test]
+async fn a_job_outlives_its_shard_in_memory() {
+    job_lives(&memory().await).await;
+}
+
+#[silo::test]
+async fn a_job_outlives_its_shard_on_files() {
+    let directory = tempdir().unwrap();
+    job_lives(&files(&directory).await).await;
+}
+
+#[silo::test]
+async fn tasks_of_a_caller_that_went_away_are_handed_back() {
+    let shard = open(&memory().await).await;
+    let key = enqueue(&shard, held_for(&say::job("t", "one"), HOUR)).await;
+    let mut asked = Box::pin(shard.call(say::lease("g", 1)));
+    assert!(asked.as_mut().now_or_never().is_none());
+    drop(asked);
+    // Asked after it, so decided after it.
+    let task = next_task(&shard).await;
+    assert_eq!(task.id.job, key.job);
+    shard.close().await;
+}
+
+#[silo::test]
+async fn a_task_whose_payload_is_gone_is_handed_back_until_it_is_there() {
+    let storage = memory().await;
+    let key = say::job("t", "one");
+    let payload = Bytes::from(vec![7; 5_000]);
+    let shard = open(&storage).await;
+    let mut large = held_for(&key, HOUR);
+    large.payload = payload.clone();
+    enqueue(&shard, large).await;
+    shard.close().await;
+
+    put_payload(&storage, &key, None).await;
+    let shard = open(&storage).await;
+    let Reply::Leased(tasks) = call(&shard, say::lease_job(&key)).await else {
+        panic!("a lease");
+    };
+    assert_eq!(tasks, Vec::new());
+    within(async {
+        while status(&shard, &key).await != Status::Scheduled {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let shown = shard.call(say::get(&key, false)).await;
+    assert_eq!(shown, Err(Failure::Unreadable));
+    shard.close().await;
+
+    put_payload(&storage, &key, Some(payload.clone())).await;
+    let shard = open(&storage).await;
+    assert_eq!(inline(&next_task(&shard).await.payload), &payload);
+    shard.close().await;
+}
+
+/// Changes a row behind the shard's back.
+async fn put_payload(storage: &Storage, key: &JobKey, payload: Option<Bytes>) {
+    let clock = std::sync::Arc::new(SystemWallClock::default());
+    let store = ShardStore::open(storage, &entry(storage).await, clock)
+        .await
+        .unwrap();
+    let row = PayloadKey::key(key, PAYLOAD_SLOT);
+    store.write(vec![(row, payload)]).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[silo::test]
+async fn a_lease_that_expires_runs_again() {
+    let shard = open(&memory().await).await;
+    enqueue(&shard, held_for(&say::job("t", "one"), Millis::new(100))).await;
+    let first = next_task(&shard).await;
+    let second = next_task(&shard).await;
+    assert_eq!(first.id.job, second.id.job);
+    assert_ne!(first.id.nonce, second.id.nonce);
+    let late = call(&shard, say::report(&first.id, say::success(b"late"))).await;
+    assert!(
+        matches!(late, Reply::Refused(Refusal::LeaseNotFound { .. })),
+        "{late:?}"
+    );
+    shard.close().await;
+}
+
+#[silo::test]
+async fn a_second_opening_fences_the_first() {
+    let storage = memory().await;
+    let first = open(&storage).await;
+    let key = enqueue(&first, say::plain(&say::job("t", "one"))).await;
+    let second = open(&storage).await;
+    reaches(&first, |state| matches!(state, ShardState::Fenced(_))).await;
+    let told = within(first.call(say::get(&key, false))).await;
+    assert_eq!(told, Err(Failure::Closing));
+    assert_eq!(next_task(&second).await.id.job, key.job);
+    second.close().await;
+    first.close().await;
+}
+
+#[silo::test]
+async fn while_storage_fails_callers_are_told_and_afterwards_the_shard_opens_by_itself() {
+    let (store, storage) = moody(&memory().await, true);
+    let shard = open(&storage).await;
+    let kept = enqueue(&shard, say::plain(&say::job("t", "kept"))).await;
+
+    store.set(Mood::Fails);
+    let mut once = say::plain(&say::job("t", "once"));
+    once.request = None;
+    let told = within(shard.call(say::enqueue(once.clone()))).await;
+    assert_eq!(told, Err(Failure::OutcomeUnknown));
+    // From now on callers are refused at once, or as soon as something has been tried.
+    for _ in 0..20 {
+        let asked = shard.call(say::get(&kept, false));
+        let told = tokio::time::timeout(Duration::from_secs(5), asked).await;
+        let refused = told.expect("nobody waits for storage").unwrap_err();
+        assert!(
+            matches!(refused, Failure::Unavailable | Failure::Opening),
+            "{refused:?}"
+        );
+    }
+
+    store.set(Mood::Works);
+    reaches(&shard, |state| *state == ShardState::Open).await;
+    assert_eq!(status(&shard, &kept).await, Status::Scheduled);
+    let again = call(&shard, say::enqueue(once)).await;
+    assert!(
+        matches!(
+            again,
+            Reply::Enqueued(_) | Reply::Refused(Refusal::JobExists(_))
+        ),
+        "{again:?}"
+    );
+    shard.close().await;
+}
+
+#[silo::test]
+async fn a_put_whose_answer_was_lost_loses_the_shard_to_nobody() {
+    let directory = tempdir().unwrap();
+    let (store, storage) = moody(&files(&directory).await, false);
+    let shard = open(&storage).await;
+    store.set(Mood::LosesOneAnswer);
+    let key = say::job("t", "one");
+    // It may take a second try: what matters is that there is one.
+    within(async {
+        while shard.call(say::enqueue(say::plain(&key))).await.is_err() {
+            let state = shard.state().borrow().clone();
+            assert!(
+                !matches!(state, ShardState::Fenced(_)),
+                "nobody else is there"
+            );
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(store.has_lost_one());
+    assert_eq!(status(&shard, &key).await, Status::Scheduled);
+    shard.close().await;
+}
+
+#[silo::test]
+async fn a_shard_that_closes_while_storage_fails_stops() {
+    let (store, storage) = moody(&memory().await, true);
+    store.set(Mood::Works);
+    let shard = open(&storage).await;
+    enqueue(&shard, say::plain(&say::job("t", "one"))).await;
+    store.set(Mood::Fails);
+    let _ = within(shard.call(say::enqueue(say::plain(&say::job("t", "two"))))).await;
+    within(shard.close()).await;
+    assert_eq!(*shard.state().borrow(), ShardState::Closed);
+    store.set(Mood::Works);
+    let shard = start(&storage).await;
+    reaches(&shard, |state| *state == ShardState::Open).await;
+    assert_eq!(
+        status(&shard, &say::job("t", "one")).await,
+        Status::Scheduled
+    );
+    shard.close().await;
+}
+
+#[silo::test]
+async fn a_thousand_jobs_of_several_tenants_end() {
+    let shard = open(&memory().await).await;
+    let keys: Vec<JobKey> = (0..1000)
+        .map(|n| say::job(&format!("tenant-{}", n % 7), &format!("job-{n}")))
+        .collect();
+    join_all(keys.iter().map(|key| enqueue(&shard, say::plain(key)))).await;
+    let mut ended = BTreeSet::new();
+    within(async {
+        while ended.len() < keys.len() {
+            let tasks = lease(&shard, 97).await;
+            let report = |task: &Task| call(&shard, say::report(&task.id, say::success(b"ok")));
+            for reply in join_all(tasks.iter().map(report)).await {
+                assert_eq!(reply, Reply::Reported);
+            }
+            for task in tasks {
+                assert!(ended.insert((task.id.tenant, task.id.job)), "leased twice");
+            }
+        }
+    })
+    .await;
+    for key in &keys {
+        assert_eq!(status(&shard, key).await, Status::Succeeded);
+    }
+    shard.close().await;
+}
