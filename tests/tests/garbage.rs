@@ -249,7 +249,8 @@ fn in_bytes_that_are_no_message() -> Result<(), Trouble> {
                     .expect("a connection");
                 let path = format!("/silo.v1.Silo/{method}");
                 let mut call = raw.call(&path, &[]).await.expect("a call");
-                call.send(body, true).expect("sent");
+                // A call that is refused by its path alone may be over before its body is sent.
+                let _ = call.send(body, true);
                 let status = call.answer().await.expect("an answer").status;
                 prop_assert!(reason(&status) != "BUG", "{:?}", status);
                 // The connection goes on.
