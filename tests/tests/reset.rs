@@ -2,10 +2,13 @@
 
 #![cfg(test)]
 
+use std::time::Duration;
+
 use silo_runtime::proto::{GetClusterInfoRequest, ResetShardsRequest};
 use silo_tests::messages::{enqueue, get, lease, reason};
 use silo_tests::raw::{Connection, framed};
 use silo_tests::server::{Server, Setup, Trouble};
+use tokio::time::timeout;
 use tonic::Code;
 
 #[silo::test]
@@ -53,28 +56,31 @@ async fn ends_also_when_its_caller_goes_away() -> Result<(), Trouble> {
     })
     .await?;
     let mut c = server.client().await?;
+    c.enqueue(enqueue("job")).await?;
+    // Slow enough that the caller goes away in the middle.
+    server.set_put_delay(Duration::from_millis(300));
     let raw = Connection::open(server.address).await?;
-    for _ in 0..5 {
-        c.enqueue(enqueue("job")).await?;
-        let mut call = raw.call("/silo.v1.Silo/ResetShards", &[]).await?;
-        call.send(framed(&[]), true)?;
-        // The reset has begun when the job cannot be seen any more.
-        while c.get_job(get("job")).await.is_ok() {}
-        drop(call);
+    let mut call = raw.call("/silo.v1.Silo/ResetShards", &[]).await?;
+    call.send(framed(&[]), true)?;
+    let in_the_middle = async {
         loop {
-            // Meanwhile a call may be told to try again, and nothing else.
-            match c.get_cluster_info(GetClusterInfoRequest {}).await {
-                Ok(_)
-                    if c.get_job(get("job"))
-                        .await
-                        .is_err_and(|s| s.code() == Code::NotFound) =>
-                {
-                    break;
-                }
-                Ok(_) => {}
-                Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
+            // No shards are here now: a call is told to try again, and nothing else.
+            if let Err(status) = c.get_cluster_info(GetClusterInfoRequest {}).await {
+                return status.code();
             }
         }
-    }
+    };
+    let code = timeout(Duration::from_secs(30), in_the_middle).await?;
+    assert_eq!(code, Code::Unavailable);
+    drop(call);
+    let gone = async {
+        loop {
+            match c.get_job(get("job")).await {
+                Err(status) if status.code() == Code::NotFound => return,
+                answer => assert_eq!(answer.expect_err("gone").code(), Code::Unavailable),
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), gone).await?;
     server.stop().await
 }
