@@ -4,7 +4,10 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use silo_core::types::time::Millis;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::shard::ShardContext;
@@ -12,7 +15,7 @@ use silo_runtime::executor::stage::StageLimits;
 use silo_runtime::node::{Node, NodeOptions};
 use silo_runtime::proto::silo_client::SiloClient;
 use silo_runtime::service::{ServeError, ServiceOptions, serve};
-use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use tokio::net::TcpListener;
@@ -37,6 +40,8 @@ pub struct Setup {
     pub dev_mode: bool,
     /// How long leases last, in milliseconds.
     pub lease_ms: u64,
+    /// How long storage takes for each object it writes.
+    pub put_delay: Duration,
     /// The service.
     pub service: ServiceOptions,
 }
@@ -48,6 +53,7 @@ impl Default for Setup {
             tenancy: false,
             dev_mode: false,
             lease_ms: 10_000,
+            put_delay: Duration::ZERO,
             service: ServiceOptions::default(),
         }
     }
@@ -60,6 +66,8 @@ pub struct Server {
     pub node: Arc<Node>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its storage, which can be made slow.
+    pub store: Arc<ThrottledStore<InMemory>>,
     /// Cancelled to shut it down.
     pub shutdown: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -91,7 +99,12 @@ impl Server {
             lease_default: Millis::new(setup.lease_ms),
             dev_mode: setup.dev_mode,
         };
-        let storage = Storage::open(&StorageConfig::new(BackendConfig::Memory)).await?;
+        let delays = ThrottleConfig {
+            wait_put_per_call: setup.put_delay,
+            ..ThrottleConfig::default()
+        };
+        let store = Arc::new(ThrottledStore::new(InMemory::new(), delays));
+        let storage = storage(&store)?;
         let context = ShardContext {
             storage,
             clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
@@ -105,6 +118,7 @@ impl Server {
         Ok(Self {
             node,
             address,
+            store,
             shutdown,
             serving,
         })
@@ -129,6 +143,12 @@ impl Server {
             .max_encoding_message_size(usize::MAX))
     }
 
+    /// Makes storage take so long for each object it writes.
+    pub fn set_put_delay(&self, delay: Duration) {
+        self.store
+            .config_mut(|config| config.wait_put_per_call = delay);
+    }
+
     /// The ids of its shards, in the order of their ranges.
     #[must_use]
     pub fn shard_ids(&self) -> Vec<String> {
@@ -144,9 +164,19 @@ impl Server {
     /// # Errors
     /// When the service ended badly.
     pub async fn stop(self) -> Result<(), Trouble> {
+        self.set_put_delay(Duration::ZERO);
         self.shutdown.cancel();
         self.serving.await??;
         self.node.close().await;
         Ok(())
     }
+}
+
+fn storage(store: &Arc<ThrottledStore<InMemory>>) -> Result<Storage, Trouble> {
+    let abilities = StoreAbilities {
+        conditional_replace: true,
+    };
+    let config = StorageConfig::new(BackendConfig::Memory);
+    let store = Arc::clone(store);
+    Ok(Storage::with_object_store(store, abilities, &config)?)
 }

@@ -47,12 +47,15 @@ pub(crate) async fn gather(
         let count = asked.len().min(basket.tasks_left()).min(SHARDS_AT_ONCE);
         let wave: Vec<_> = asked.drain(..count).collect();
         let shares = shares(basket.tasks_left(), count);
-        let bytes = basket.bytes_left() / u64::try_from(count).unwrap_or(u64::MAX).max(1);
+        let bytes = basket
+            .bytes_left()
+            .checked_div(u64::try_from(count).unwrap_or(u64::MAX));
+        let bytes = bytes.unwrap_or(0).max(1);
         let asking = wave
             .into_iter()
             .zip(shares)
             .map(|(shard, share)| async move {
-                let answer = ask(&shard, request, share, bytes.max(1), delivery).await;
+                let answer = ask(&shard, request, share, bytes, delivery).await;
                 (shard, share, answer)
             });
         for (shard, share, answer) in join_all(asking).await {

@@ -1,0 +1,270 @@
+//! Several shards of one node: who gets a call, and who is asked for tasks.
+
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use silo_core::types::tenant::Tenant;
+use silo_runtime::proto::report_outcome_request::Outcome;
+use silo_runtime::proto::{
+    EnqueueRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest, GetNodeInfoRequest,
+    LeaseTasksRequest,
+};
+use silo_tests::messages::{data, enqueue, get, heartbeat, lease, reason, report};
+use silo_tests::server::{Client, Server, Setup, Trouble};
+use tonic::Code;
+use uuid::Uuid;
+
+const SHARDS: u32 = 4;
+
+async fn start() -> Result<Server, Trouble> {
+    Server::start(Setup {
+        tenancy: true,
+        shards: SHARDS,
+        ..Setup::default()
+    })
+    .await
+}
+
+/// For each shard, in order, a tenant that it holds.
+fn tenants(server: &Server) -> Vec<String> {
+    let shards = server.node.shards();
+    let names = |index: usize| (0..1000).map(move |n| format!("tenant-{index}-{n}"));
+    let of = |(index, shard): (usize, &std::sync::Arc<_>)| {
+        let shard: &silo_runtime::executor::shard::Shard = shard;
+        let holds = |name: &String| {
+            let tenant = Tenant::parse(name).expect("a tenant");
+            shard.entry().range.contains(tenant.hash())
+        };
+        names(index).find(holds).expect("a tenant of each shard")
+    };
+    shards.iter().enumerate().map(of).collect()
+}
+
+async fn fill(client: &mut Client, tenant: &str, jobs: usize) -> Result<(), Trouble> {
+    for _ in 0..jobs {
+        let tenant = Some(tenant.to_owned());
+        client
+            .enqueue(EnqueueRequest {
+                tenant,
+                ..enqueue("")
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+#[silo::test]
+async fn a_call_goes_to_its_tenants_shard() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    for (tenant, shard) in tenants(&server).into_iter().zip(server.shard_ids()) {
+        let tenant = Some(tenant);
+        c.enqueue(EnqueueRequest {
+            tenant: tenant.clone(),
+            ..enqueue("job")
+        })
+        .await?;
+        // It is found in the shard that is named, which is where it was routed.
+        let named = GetJobRequest {
+            shard: shard.clone(),
+            tenant,
+            ..get("job")
+        };
+        c.get_job(named).await?;
+        let named = LeaseTasksRequest {
+            shard: Some(shard.clone()),
+            ..lease(9)
+        };
+        let tasks = c.lease_tasks(named).await?.into_inner().tasks;
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks[0].shard, shard);
+        // Workers need not name the shard.
+        let mut beat = heartbeat(&tasks[0]);
+        beat.shard.clear();
+        c.heartbeat(beat).await?;
+        let mut done = report(&tasks[0], Outcome::Success(data(b"\xc0")));
+        done.shard.clear();
+        c.report_outcome(done).await?;
+    }
+    server.stop().await
+}
+
+#[silo::test]
+async fn a_wrong_shard_is_refused() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    let tenant = Some(tenants(&server).remove(0));
+    let elsewhere = server.shard_ids().remove(1);
+    let request = EnqueueRequest {
+        shard: elsewhere,
+        tenant: tenant.clone(),
+        ..enqueue("job")
+    };
+    let status = c.enqueue(request).await.expect_err("outside the range");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(reason(&status), "TENANT_OUTSIDE_SHARD");
+
+    let unknown = Uuid::from_u128(7).to_string();
+    let request = EnqueueRequest {
+        shard: unknown.clone(),
+        tenant,
+        ..enqueue("job")
+    };
+    let status = c.enqueue(request).await.expect_err("not here");
+    assert_eq!(status.code(), Code::NotFound);
+    assert!(status.message().contains("shard not found"), "{status}");
+    assert_eq!(reason(&status), "SHARD_NOT_FOUND");
+    let request = LeaseTasksRequest {
+        shard: Some(unknown),
+        ..lease(1)
+    };
+    let status = c.lease_tasks(request).await.expect_err("not here");
+    assert_eq!(status.code(), Code::NotFound);
+    let request = LeaseTasksRequest {
+        shard: Some("x".to_owned()),
+        ..lease(1)
+    };
+    let status = c.lease_tasks(request).await.expect_err("no shard");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    server.stop().await
+}
+
+#[silo::test]
+async fn tasks_come_in_fair_shares() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    for tenant in tenants(&server) {
+        fill(&mut c, &tenant, 10).await?;
+    }
+    let tasks = c.lease_tasks(lease(8)).await?.into_inner().tasks;
+    let mut of_shard = BTreeMap::<&str, Vec<&str>>::new();
+    for task in &tasks {
+        of_shard.entry(&task.shard).or_default().push(&task.id);
+    }
+    let shares: Vec<usize> = of_shard.values().map(Vec::len).collect();
+    assert_eq!(shares, [2, 2, 2, 2]);
+    // One at a time, each shard has its turn.
+    let mut turns = BTreeSet::new();
+    for _ in 0..SHARDS {
+        let tasks = c.lease_tasks(lease(1)).await?.into_inner().tasks;
+        assert_eq!(tasks.len(), 1);
+        turns.insert(tasks[0].shard.clone());
+    }
+    assert_eq!(turns.len(), 4);
+    assert!(c.lease_tasks(lease(0)).await?.into_inner().tasks.is_empty());
+    // All that is left, and no more.
+    let rest = c.lease_tasks(lease(100)).await?.into_inner().tasks;
+    assert_eq!(rest.len(), 40 - 8 - 4);
+    let ids: BTreeSet<_> = tasks.iter().chain(&rest).map(|task| &task.id).collect();
+    assert_eq!(ids.len(), 8 + 28);
+    server.stop().await
+}
+
+#[silo::test]
+async fn one_shards_work_fills_a_whole_request() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    let tenants = tenants(&server);
+    fill(&mut c, &tenants[0], 20).await?;
+    fill(&mut c, &tenants[1], 2).await?;
+    let tasks = c.lease_tasks(lease(20)).await?.into_inner().tasks;
+    assert_eq!(tasks.len(), 20);
+    server.stop().await
+}
+
+#[silo::test]
+async fn a_lease_keeps_to_its_bytes() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    for tenant in tenants(&server) {
+        let payload = Some(data(&[7; 1000]));
+        c.enqueue(EnqueueRequest {
+            tenant: Some(tenant),
+            payload,
+            ..enqueue("")
+        })
+        .await?;
+    }
+    // Each shard could send one; together they are too many, and what does not fit goes back.
+    let mut seen = BTreeSet::new();
+    while seen.len() < 4 {
+        let request = LeaseTasksRequest {
+            max_bytes: 2500,
+            ..lease(9)
+        };
+        let tasks = c.lease_tasks(request).await?.into_inner().tasks;
+        assert!(tasks.len() <= 2, "{}", tasks.len());
+        for task in tasks {
+            assert_eq!(task.attempt_number, 1);
+            assert!(seen.insert(task.job_id));
+        }
+    }
+    // One task goes out alone, however large.
+    let tenant = Some(tenants(&server).remove(0));
+    let payload = Some(data(&[7; 1000]));
+    c.enqueue(EnqueueRequest {
+        tenant,
+        payload,
+        ..enqueue("")
+    })
+    .await?;
+    let request = LeaseTasksRequest {
+        max_bytes: 1,
+        ..lease(9)
+    };
+    assert_eq!(c.lease_tasks(request).await?.into_inner().tasks.len(), 1);
+    server.stop().await
+}
+
+#[silo::test]
+async fn the_layout_is_told() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    let info = c
+        .get_cluster_info(GetClusterInfoRequest {})
+        .await?
+        .into_inner();
+    assert_eq!(info.num_shards, SHARDS);
+    assert_eq!(info.this_node_id, "node-1");
+    assert_eq!(info.this_grpc_addr, server.address.to_string());
+    assert_eq!(info.members.len(), 1);
+    assert_eq!(info.members[0].grpc_addr, server.address.to_string());
+    let ids: Vec<_> = info
+        .shard_owners
+        .iter()
+        .map(|owner| owner.shard_id.clone())
+        .collect();
+    assert_eq!(ids, server.shard_ids());
+    let mut start = String::new();
+    for owner in &info.shard_owners {
+        assert_eq!(owner.range_start, start);
+        assert_eq!(owner.grpc_addr, server.address.to_string());
+        assert_eq!(owner.node_id, "node-1");
+        start.clone_from(&owner.range_end);
+    }
+    assert_eq!(start, "");
+    assert_eq!(info.shard_owners[0].range_end, "4000000000000000");
+
+    let info = c.get_node_info(GetNodeInfoRequest {}).await?.into_inner();
+    assert_eq!(info.node_id, "node-1");
+    assert_eq!(info.owned_shards.len(), 4);
+    assert!(
+        info.owned_shards
+            .iter()
+            .all(|shard| shard.created_at_ms > 0)
+    );
+
+    let shard = server.shard_ids().remove(0);
+    let flushed = c
+        .flush_shard(FlushShardRequest { shard })
+        .await?
+        .into_inner();
+    assert_eq!(flushed.status, "flushed");
+    let status = c
+        .flush_shard(FlushShardRequest::default())
+        .await
+        .expect_err("which?");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    server.stop().await
+}
