@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use std::time::SystemTime;
 
 use silo_core::types::time::Timestamp;
 use tokio::time::Instant;
@@ -13,6 +14,20 @@ use crate::storage::clock::WallClock;
 pub trait Clock: Debug + Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+/// The wall clock of this machine as it is set now: it may jump either way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MachineClock;
+
+impl WallClock for MachineClock {
+    fn now_ms(&self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        // A clock set before 1970 says nothing useful.
+        since_epoch.map_or(0, |passed| {
+            i64::try_from(passed.as_millis()).unwrap_or(i64::MAX)
+        })
+    }
 }
 
 /// The wall clock as it was when the process began, moved on by the monotonic clock and slewed

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use miette::Diagnostic;
 use silo_core::types::time::Millis;
-use silo_runtime::clock::SlewedClock;
+use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
 use silo_runtime::executor::shard::ShardContext;
 use silo_runtime::executor::stage::{self, StageLimits};
@@ -102,6 +103,10 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
         Ok(()) => {
             let served = serving.await;
             node.close().await;
+            // Another process may have taken the data while calls were ending.
+            if let Some(lost) = node.lost().now_or_never() {
+                return Err(ServeError::Lost(lost));
+            }
             info!("stopped");
             served.map_err(ServeError::Grpc)
         }
@@ -149,7 +154,7 @@ pub(crate) async fn open(
     };
     let context = ShardContext {
         storage,
-        clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
+        clock: Arc::new(SlewedClock::new(MachineClock)),
         wall: Arc::new(SystemWallClock::default()),
         limits,
     };

@@ -1,22 +1,27 @@
 //! Carries out what a stage asks for, on real storage: one task per shard.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
-use silo_core::shard::reply::{Content, Reply};
+use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::view::NeedItem;
+use silo_core::table::job::JobKey;
+use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
+use silo_core::types::task::TaskId;
 use silo_core::types::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::executor::loads::LoadId;
@@ -34,7 +39,11 @@ const INBOX_BATCH_MAX: usize = 1024;
 /// Flushes of the write-ahead log after which the tables are flushed too, so that opening the shard
 /// does not have to read a long log.
 const WAL_FLUSHES_MAX: u32 = 512;
-/// A shard that is idle for so long flushes its tables.
+/// Payloads of one reply that are read at once.
+const READS_MAX: usize = 16;
+/// Reads under way at once; the rest wait their turn.
+const LOADS_MAX: usize = 256;
+/// A shard into which nothing was written for so long flushes its tables.
 const IDLE_FLUSH: Duration = Duration::from_secs(5);
 
 /// Most bytes of large data that are read for one reply, unless it hands out tasks: those have a
@@ -45,6 +54,8 @@ pub const REPLY_BYTES_MAX: u64 = 128 << 20;
 pub(crate) enum Request {
     /// Decide a command.
     Command(Command, oneshot::Sender<Answer>),
+    /// Say how many jobs stand where, as far as is known.
+    Totals(oneshot::Sender<Tallies>),
     /// Write tables out.
     FlushTables(oneshot::Sender<Result<(), StorageError>>),
 }
@@ -80,6 +91,9 @@ pub(crate) async fn drive(
         durable,
         stage,
         jobs: FuturesUnordered::new(),
+        loads: VecDeque::new(),
+        loading: 0,
+        last_write: Instant::now(),
         wal_flushes: 0,
         is_flushing_tables: false,
         groups_version: None,
@@ -94,11 +108,23 @@ struct Driver {
     around: Surroundings,
     stage: Stage<Caller>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
+    loads: VecDeque<(LoadId, NeedItem)>,
+    loading: usize,
+    last_write: Instant,
     durable: DurableWatch,
     durable_seen: u64,
     wal_flushes: u32,
     is_flushing_tables: bool,
     groups_version: Option<u64>,
+}
+
+/// Tasks that do not reach their worker.
+#[derive(Default)]
+struct Undelivered {
+    /// Their data could not be read for now: they go back.
+    back: Vec<TaskId>,
+    /// Their data is not there, or damaged: whoever leases them next fares no better.
+    aside: Vec<SetAside>,
 }
 
 /// I/O that has ended.
@@ -107,7 +133,7 @@ enum Done {
     Accepted(Round, Result<u64, WriteError>),
     Flushed(Result<(), StorageError>),
     Proven(Timestamp, Result<(), StorageError>),
-    Completed(Caller, Answer, Vec<silo_core::types::task::TaskId>),
+    Completed(Caller, Answer, Undelivered),
     TablesFlushed(
         Option<oneshot::Sender<Result<(), StorageError>>>,
         Result<(), StorageError>,
@@ -117,13 +143,15 @@ enum Done {
 impl Driver {
     async fn run(mut self, inbox: &mut mpsc::Receiver<Request>) -> Ending {
         let mut requests = Vec::new();
-        let mut idle_since = Instant::now();
         loop {
             let stamp = self.stamp();
             self.stage.run(stamp);
             self.carry_out();
             self.publish_groups();
             let is_closing = self.around.closing.is_cancelled();
+            if is_closing {
+                self.stage.close();
+            }
             if is_closing && self.stage.is_idle() && self.jobs.is_empty() {
                 return Ending::Closed;
             }
@@ -131,7 +159,7 @@ impl Driver {
                 .stage
                 .next_deadline()
                 .map(|at| at.since(stamp.now).get());
-            let idle = IDLE_FLUSH.saturating_sub(idle_since.elapsed());
+            let idle = IDLE_FLUSH.saturating_sub(self.last_write.elapsed());
             let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
             let seen = self.durable_seen;
             let failure = tokio::select! {
@@ -149,7 +177,6 @@ impl Driver {
                     if count == 0 {
                         self.around.closing.cancel();
                     }
-                    idle_since = Instant::now();
                     None
                 }
                 () = self.around.closing.cancelled(), if !is_closing => None,
@@ -177,6 +204,9 @@ impl Driver {
                     let _ = caller.send(Answer::Failed(Failure::Overloaded));
                 }
             }
+            Request::Totals(caller) => {
+                let _ = caller.send(self.stage.soft().totals());
+            }
             Request::FlushTables(caller) => self.flush_tables(Some(caller)),
         }
     }
@@ -194,20 +224,25 @@ impl Driver {
     }
 
     fn take_done(&mut self, done: Done) -> Option<StorageError> {
+        if matches!(done, Done::Loaded(..)) {
+            self.loading = self.loading.saturating_sub(1);
+        }
         match done {
             Done::Loaded(id, Ok(loaded)) => self.stage.loaded(id, loaded),
             Done::Loaded(id, Err(cause)) => {
                 error!(%cause, "rows could not be read");
                 match cause {
-                    StorageError::Unavailable { .. } | StorageError::Invalid { .. } => {
-                        self.stage.load_failed(id);
-                    }
+                    StorageError::Unavailable { .. } => self.stage.load_failed(id),
+                    StorageError::Invalid { .. } => self.stage.load_damaged(id),
                     StorageError::Fenced { .. }
                     | StorageError::Closed { .. }
                     | StorageError::NewerFormat { .. } => return Some(cause),
                 }
             }
-            Done::Accepted(round, Ok(seq)) => self.stage.accepted(round, seq),
+            Done::Accepted(round, Ok(seq)) => {
+                self.last_write = Instant::now();
+                self.stage.accepted(round, seq);
+            }
             Done::Accepted(_, Err(failure)) => return Some(failure.cause().clone()),
             Done::Flushed(Ok(())) => {
                 self.wal_flushes = self.wal_flushes.saturating_add(1);
@@ -217,9 +252,14 @@ impl Driver {
                 }
             }
             Done::Proven(asked_at, Ok(())) => self.stage.proven(asked_at),
+            Done::Proven(_, Err(StorageError::Unavailable { operation, detail })) => {
+                warn!(operation, detail, "ownership could not be proved");
+                self.stage.proof_failed();
+            }
             Done::Flushed(Err(cause)) | Done::Proven(_, Err(cause)) => return Some(cause),
             Done::Completed(caller, answer, undelivered) => {
-                self.hand_back(undelivered);
+                self.hand_back(undelivered.back);
+                self.set_aside(undelivered.aside);
                 self.deliver(caller, answer);
             }
             Done::TablesFlushed(caller, result) => {
@@ -238,11 +278,7 @@ impl Driver {
     fn carry_out(&mut self) {
         while let Some(output) = self.stage.poll() {
             match output {
-                Output::Load(id, item) => {
-                    let store = Arc::clone(&self.around.store);
-                    self.jobs
-                        .push(async move { Done::Loaded(id, load(&store, item).await) }.boxed());
-                }
+                Output::Load(id, item) => self.loads.push_back((id, item)),
                 Output::Write(round, batch) => {
                     let store = Arc::clone(&self.around.store);
                     let write = async move { Done::Accepted(round, store.write(batch).await) };
@@ -263,6 +299,20 @@ impl Driver {
                 Output::Release(caller, answer) => self.release(caller, answer),
                 Output::Notice(notice) => log(&notice),
             }
+        }
+        self.begin_loads();
+    }
+
+    /// Reads what is to be read, a bounded number at once.
+    fn begin_loads(&mut self) {
+        while self.loading < LOADS_MAX {
+            let Some((id, item)) = self.loads.pop_front() else {
+                return;
+            };
+            self.loading = self.loading.saturating_add(1);
+            let store = Arc::clone(&self.around.store);
+            let load = async move { Done::Loaded(id, load(&store, item).await) };
+            self.jobs.push(load.boxed());
         }
     }
 
@@ -291,7 +341,7 @@ impl Driver {
         }
     }
 
-    fn hand_back(&mut self, tasks: Vec<silo_core::types::task::TaskId>) {
+    fn hand_back(&mut self, tasks: Vec<TaskId>) {
         if !tasks.is_empty() {
             debug!(
                 count = tasks.len(),
@@ -300,6 +350,11 @@ impl Driver {
             let stamp = self.stamp();
             self.stage.hand_back(tasks, stamp);
         }
+    }
+
+    fn set_aside(&mut self, jobs: Vec<SetAside>) {
+        let stamp = self.stamp();
+        self.stage.set_aside(jobs, stamp);
     }
 
     fn flush_tables(&mut self, caller: Option<oneshot::Sender<Result<(), StorageError>>>) {
@@ -370,50 +425,81 @@ async fn load(store: &ShardStore, item: NeedItem) -> Result<Loaded, StorageError
     }
 }
 
-/// Reads the large data of a reply. Tasks whose payload cannot be read are taken out, to be handed
-/// back; any other reply is all or nothing.
-async fn complete(
-    store: &ShardStore,
-    mut reply: Reply,
-) -> (Answer, Vec<silo_core::types::task::TaskId>) {
-    if let Reply::Leased(tasks) = reply {
-        let mut whole = Vec::with_capacity(tasks.len());
-        let mut undelivered = Vec::new();
-        for mut task in tasks {
-            if read_content(store, &mut task.payload).await {
-                whole.push(task);
-            } else {
-                undelivered.push(task.id);
-            }
-        }
-        return (Answer::Reply(Reply::Leased(whole)), undelivered);
+/// Reads the large data of a reply. Tasks whose payload cannot be read are taken out; any other
+/// reply is all or nothing.
+async fn complete(store: &ShardStore, mut reply: Reply) -> (Answer, Undelivered) {
+    let stored = reply.stored();
+    let bytes = stored
+        .iter()
+        .map(|content| content.len())
+        .fold(0, u64::saturating_add);
+    let is_lease = matches!(reply, Reply::Leased(_));
+    if bytes > REPLY_BYTES_MAX && !is_lease {
+        return (Answer::Reply(reply), Undelivered::default());
     }
-    let bytes = reply.stored().into_iter().map(|content| content.len());
-    if bytes.fold(0, u64::saturating_add) > REPLY_BYTES_MAX {
-        return (Answer::Reply(reply), Vec::new());
-    }
+    let mut reads: Vec<BoxFuture<'_, Result<(), Missing>>> = Vec::new();
     for content in reply.stored() {
-        if !read_content(store, content).await {
-            return (Answer::Failed(Failure::Unreadable), Vec::new());
-        }
+        reads.push(read_content(store, content).boxed());
     }
-    (Answer::Reply(reply), Vec::new())
+    let read: Vec<Result<(), Missing>> = stream::iter(reads).buffered(READS_MAX).collect().await;
+    match reply {
+        Reply::Leased(tasks) => {
+            let (whole, undelivered) = deliverable(tasks, read);
+            (Answer::Reply(Reply::Leased(whole)), undelivered)
+        }
+        other if read.iter().all(Result::is_ok) => (Answer::Reply(other), Undelivered::default()),
+        _ => (Answer::Failed(Failure::Unreadable), Undelivered::default()),
+    }
 }
 
-async fn read_content(store: &ShardStore, content: &mut Content) -> bool {
+/// Parts tasks by whether their payload, where it had to be read, was.
+fn deliverable(tasks: Vec<Task>, read: Vec<Result<(), Missing>>) -> (Vec<Task>, Undelivered) {
+    let mut failures = read.into_iter().filter_map(Result::err);
+    let mut whole = Vec::with_capacity(tasks.len());
+    let mut undelivered = Undelivered::default();
+    for task in tasks {
+        if matches!(task.payload, Content::Inline(_)) {
+            whole.push(task);
+            continue;
+        }
+        match failures.next() {
+            Some(Missing::ForGood(reason)) => {
+                let TaskId { tenant, job, .. } = task.id;
+                undelivered.aside.push(SetAside {
+                    key: JobKey { tenant, job },
+                    reason,
+                });
+            }
+            Some(Missing::ForNow) | None => undelivered.back.push(task.id),
+        }
+    }
+    (whole, undelivered)
+}
+
+/// Why data could not be read.
+enum Missing {
+    /// Storage did not answer.
+    ForNow,
+    /// It is not there, or damaged; in a sentence.
+    ForGood(String),
+}
+
+async fn read_content(store: &ShardStore, content: &mut Content) -> Result<(), Missing> {
     let Content::Stored { key, .. } = content else {
-        return true;
+        return Ok(());
     };
     match store.get(key).await {
         Ok(Some(bytes)) => {
             *content = Content::Inline(bytes);
-            true
+            Ok(())
         }
-        // The job went while its data was being read.
-        Ok(None) => false,
+        Ok(None) => Err(Missing::ForGood("its payload is missing".to_owned())),
+        Err(cause @ StorageError::Invalid { .. }) => Err(Missing::ForGood(format!(
+            "its payload cannot be read: {cause}"
+        ))),
         Err(cause) => {
             error!(%cause, "a payload could not be read");
-            false
+            Err(Missing::ForNow)
         }
     }
 }

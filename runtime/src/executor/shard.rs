@@ -9,6 +9,7 @@ use silo_core::shard::reply::Reply;
 use silo_core::table::Table as _;
 use silo_core::table::codec::encode;
 use silo_core::table::singleton::{FORMAT_VERSION, Format, FormatRow, format_key};
+use silo_core::table::tenant::Tallies;
 use silo_core::types::name::TaskGroup;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -148,6 +149,17 @@ impl Shard {
             Err(_) if is_repeatable => Err(Failure::Unavailable),
             Err(_) => Err(Failure::OutcomeUnknown),
         }
+    }
+
+    /// How many of the shard's jobs stand where, as far as it knows.
+    ///
+    /// # Errors
+    /// [`Failure`] when the shard is not open.
+    pub async fn totals(&self) -> Result<Tallies, Failure> {
+        let (sender, totals) = oneshot::channel();
+        let sent = self.inbox.send(Request::Totals(sender)).await;
+        sent.map_err(|_| Failure::Closing)?;
+        totals.await.map_err(|_| Failure::Opening)
     }
 
     /// Writes everything out to tables.
@@ -317,6 +329,8 @@ fn refuse(request: Request, failure: Failure) {
             // A caller that has gone does not mind.
             let _ = caller.send(Answer::Failed(failure));
         }
+        // Dropping the caller is the answer.
+        Request::Totals(_) => {}
         Request::FlushTables(caller) => {
             let closed = StorageError::Closed { operation: "flush" };
             let _ = caller.send(Err(closed));

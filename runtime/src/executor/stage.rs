@@ -452,7 +452,8 @@ impl<C> Stage<C> {
     /// Time passes. After a pause so long that leases ended in it unheard (the process was stopped,
     /// the machine slept), heartbeats that wait to be read are let in first.
     fn pass_to(&mut self, now: Timestamp) {
-        let before = std::mem::replace(&mut self.now, self.now.max(now));
+        let before = self.now;
+        self.now = before.max(now);
         let unheard = self.soft.first_expiry().filter(|at| *at > before);
         if unheard.is_some_and(|at| self.now.since(at) > self.limits.proof_window) {
             self.no_tick_before = self.now.after(self.limits.proof_window);

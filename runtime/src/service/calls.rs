@@ -243,7 +243,10 @@ impl Silo for SiloService {
         let heartbeat = self.parser.heartbeat(&request)?;
         let shard = self.shard(&request.shard, &heartbeat.task.tenant)?;
         let command = Command::Heartbeat(heartbeat);
-        let Reply::Extended { cancel_asked_at } = ask(&shard, command).await? else {
+        let Reply::Extended {
+            cancel_asked_at, ..
+        } = ask(&shard, command).await?
+        else {
             return Err(strange());
         };
         self.answer(proto::HeartbeatResponse {
@@ -263,7 +266,7 @@ impl Silo for SiloService {
         &self,
         _request: Request<proto::GetNodeInfoRequest>,
     ) -> Result<Response<proto::GetNodeInfoResponse>, Status> {
-        self.answer(cluster::node_info(&self.node)?)
+        self.answer(cluster::node_info(&self.node).await?)
     }
 
     async fn reset_shards(

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
+use silo_core::table::state::Status;
+
 use crate::executor::shard::Shard;
 use crate::node::Node;
 use crate::proto::{
@@ -37,14 +40,14 @@ pub fn cluster_info(node: &Node) -> Result<GetClusterInfoResponse, Denial> {
 ///
 /// # Errors
 /// [`Denial::NoShards`] while the shards are being replaced.
-pub fn node_info(node: &Node) -> Result<GetNodeInfoResponse, Denial> {
+pub async fn node_info(node: &Node) -> Result<GetNodeInfoResponse, Denial> {
     let shards = node.shards();
     if shards.is_empty() {
         return Err(Denial::NoShards);
     }
     Ok(GetNodeInfoResponse {
         node_id: node.options().node_id.clone(),
-        owned_shards: shards.iter().map(owned).collect(),
+        owned_shards: join_all(shards.iter().map(owned)).await,
         placement_rings: Vec::new(),
     })
 }
@@ -62,13 +65,17 @@ fn owner(node: &Node, shard: &Arc<Shard>) -> ShardOwner {
     }
 }
 
-fn owned(shard: &Arc<Shard>) -> OwnedShardInfo {
+/// What a shard says of itself; one that is being opened says nothing of its jobs.
+async fn owned(shard: &Arc<Shard>) -> OwnedShardInfo {
     let entry = shard.entry();
+    let totals = shard.totals().await.unwrap_or_default();
+    let ended = [Status::Succeeded, Status::Failed, Status::Cancelled];
+    let completed = ended.into_iter().map(|status| totals.of(status));
+    let completed = completed.fold(0, u64::saturating_add);
     OwnedShardInfo {
         shard_id: entry.shard_id.to_string(),
-        // A shard does not tell its tallies yet.
-        total_jobs: 0,
-        completed_jobs: 0,
+        total_jobs: i64::try_from(totals.total()).unwrap_or(i64::MAX),
+        completed_jobs: i64::try_from(completed).unwrap_or(i64::MAX),
         cleanup_status: String::new(),
         created_at_ms: entry.created_at_ms,
         cleanup_completed_at_ms: 0,

@@ -43,12 +43,15 @@ pub fn code(denial: &Denial) -> Code {
             RefusalCode::NotFound => Code::NotFound,
             RefusalCode::AlreadyExists => Code::AlreadyExists,
             RefusalCode::FailedPrecondition => Code::FailedPrecondition,
+            RefusalCode::ResourceExhausted => Code::ResourceExhausted,
             RefusalCode::Internal => Code::Internal,
         },
         Denial::Failed(failure) => match failure {
-            Failure::Unavailable | Failure::Unreadable | Failure::Opening | Failure::Closing => {
-                Code::Unavailable
-            }
+            Failure::Unavailable
+            | Failure::Unreadable
+            | Failure::Unproven
+            | Failure::Opening
+            | Failure::Closing => Code::Unavailable,
             Failure::Overloaded => Code::ResourceExhausted,
             Failure::OutcomeUnknown => Code::Aborted,
         },
@@ -77,6 +80,7 @@ pub fn reason(denial: &Denial) -> &'static str {
         Denial::Failed(failure) => match failure {
             Failure::Unavailable => "STORAGE_UNAVAILABLE",
             Failure::Unreadable => "STORAGE_UNREADABLE",
+            Failure::Unproven => "OWNERSHIP_UNPROVEN",
             Failure::Opening => "SHARD_OPENING",
             Failure::Closing => "SHARD_CLOSING",
             Failure::Overloaded => "SHARD_OVERLOADED",
@@ -152,7 +156,9 @@ fn ids_of_refusal(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::NotTerminal(key, _)
         | Refusal::NotLeasable(key, _)
         | Refusal::Quarantined(key) => pairs.push(("tenant", key.tenant.to_string())),
-        Refusal::TenantDamaged(tenant) => pairs.push(("tenant", tenant.to_string())),
+        Refusal::TenantDamaged(tenant) | Refusal::TooManyQueues { tenant } => {
+            pairs.push(("tenant", tenant.to_string()))
+        }
         Refusal::JobExists(_) => {}
     }
     pairs
@@ -165,9 +171,13 @@ fn pushback(denial: &Denial) -> Option<i64> {
             Some(PUSHBACK_MS)
         }
         Denial::AnswerTooLarge { .. } | Denial::RequestTooLarge { .. } => Some(PUSHBACK_NEVER),
+        Denial::Refused(refusal) if refusal.code() == RefusalCode::ResourceExhausted => {
+            Some(PUSHBACK_MS)
+        }
         Denial::Failed(
             Failure::Unavailable
             | Failure::Unreadable
+            | Failure::Unproven
             | Failure::Opening
             | Failure::Closing
             | Failure::OutcomeUnknown,
