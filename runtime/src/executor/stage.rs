@@ -574,8 +574,11 @@ impl<C> Stage<C> {
         } = judged;
         // What writes nothing, a refusal or a read, may always be sent again.
         let is_repeatable = !has_changes || pending.command.is_repeatable();
+        // Tasks that went to nobody because proof could not be had would stay leased: without fresh
+        // proof they wait for their durability like all others.
         let at_once = self.limits.dispatch == Dispatch::Speculative
-            && matches!(pending.command, Command::Lease(_));
+            && matches!(pending.command, Command::Lease(_))
+            && self.now.since(self.proven_at) <= self.limits.proof_window;
         let window = match &reply {
             // Another owner may give the lease away once it has lasted its time.
             Reply::Extended { lease, .. } => {

@@ -12,10 +12,11 @@ use silo_core::types::time::Timestamp;
 use silo_runtime::executor::loads::LoadId;
 use silo_runtime::executor::replies::{Answer, Failure};
 use silo_runtime::executor::stage::{Dispatch, Loaded, Output, Stage, StageLimits};
+use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::{Forgettable, Generation, Round};
 
 use crate::common::oracle::{Checked, Oracle, Promise, check, violated};
-use crate::common::say::entropy;
+use crate::common::say::{self, entropy};
 use crate::common::store::{Batch, ModelStore, differences};
 
 /// When every run begins.
@@ -63,6 +64,8 @@ pub struct World {
     pub flush: Option<bool>,
     pub durable_told: u64,
     pub proof: Option<Proof>,
+    /// When the last proof that came was asked for.
+    proof_told: Option<i64>,
     /// The last instant at which storage has shown who owns the shard.
     evidence: i64,
 }
@@ -112,6 +115,7 @@ impl World {
             flush: None,
             durable_told: 0,
             proof: None,
+            proof_told: None,
             evidence: START,
         }
     }
@@ -252,6 +256,7 @@ impl World {
             let late = self.wrong == Some(Wrong::ProofFromItsArrival);
             let at = if late { self.now } else { proof.asked_at };
             self.stage.proven(Timestamp::from_millis(at));
+            self.proof_told = Some(at);
         }
         self.drain()
     }
@@ -442,8 +447,18 @@ impl World {
             Answer::Reply(reply) => reply,
             Answer::Failed(failure) => {
                 self.failures += 1;
-                let may = failure == Failure::Unreadable && self.loads_failed > 0;
-                return check(Promise::Answered, may && decided.is_none(), || {
+                let may = match failure {
+                    Failure::Unreadable => self.loads_failed > 0 && decided.is_none(),
+                    Failure::Unproven => {
+                        self.is_proof_late() && decided.is_some_and(changes_nothing)
+                    }
+                    Failure::Unavailable
+                    | Failure::Opening
+                    | Failure::Closing
+                    | Failure::Overloaded
+                    | Failure::OutcomeUnknown => false,
+                };
+                return check(Promise::Answered, may, || {
                     format!("{failure} for {:?}", asked.command)
                 });
             }
@@ -457,12 +472,20 @@ impl World {
         if !is_speculative {
             self.oracle.stands_without(at, self.store.durable_round)?;
         }
-        let is_proof_itself = !decided.decision.changes.is_empty() && !is_speculative;
+        let is_durable = decided.round <= self.store.durable_round;
+        let is_proof_itself = !decided.decision.changes.is_empty() && is_durable;
         self.check_proof(is_proof_itself)?;
         if let Reply::Leased(tasks) = reply {
             self.tasks.extend(tasks.into_iter().map(|task| task.id));
         }
         Ok(())
+    }
+
+    /// Whether the last proof was too old when it came, for some reply.
+    fn is_proof_late(&self) -> bool {
+        let window = self.limits.proof_window.get().min(say::LEASE_MS / 3);
+        self.proof_told
+            .is_some_and(|at| u64::try_from(self.now - at).unwrap() > window)
     }
 
     /// What a command wrote is its proof; any other answer needs one within the window.
@@ -491,4 +514,8 @@ fn anything(generation: Generation) -> Forgettable {
 fn nth<T>(items: &mut [T], index: usize) -> Option<&mut T> {
     let count = items.len();
     items.get_mut(index.checked_rem(count)?)
+}
+
+fn changes_nothing((_, decided): (usize, &Decided)) -> bool {
+    decided.decision.changes.is_empty()
 }
