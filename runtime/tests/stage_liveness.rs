@@ -186,3 +186,31 @@ fn a_write_waits_for_its_flush_no_longer_than_the_interval() {
     world.beat().unwrap();
     assert_eq!(world.replies, 1);
 }
+
+#[silo::test]
+fn many_who_ask_for_cold_work_at_once_are_all_served_in_a_few_rounds_of_loads() {
+    const CALLERS: u32 = 150;
+    const TASKS: u32 = 5;
+    let mut world = World::new(StageLimits::default());
+    for number in 0..CALLERS * TASKS {
+        let key = say::job("t", &format!("job-{number}"));
+        world.submit(say::enqueue(say::plain(&key))).unwrap();
+    }
+    world.settle().map_err(failed).unwrap();
+    // Another process opens the shard: nothing is in memory.
+    world.crash(None).map_err(failed).unwrap();
+    world.settle().map_err(failed).unwrap();
+    for _ in 0..CALLERS {
+        world.submit(say::lease("g", TASKS)).unwrap();
+    }
+    let mut beats = 0;
+    while world.longest_wait() > 0 || beats == 0 {
+        world.beat().map_err(failed).unwrap();
+        beats += 1;
+        assert!(beats < 40, "{} tasks after {beats} rounds", world.tasks.len());
+    }
+    // A caller that had to wait takes fewer tasks rather than wait again, but never none.
+    assert!(world.tasks.len() >= CALLERS as usize);
+    assert!(beats <= 15, "{beats} rounds for {} tasks", world.tasks.len());
+    world.settle().map_err(failed).unwrap();
+}
