@@ -1,4 +1,5 @@
-//! Silo's pure state machines: every decision the server takes, as a function of rows and a command.
+//! Silo's pure state machines: every decision the server takes, as a function of rows and a
+//! command.
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or starts a thread: time, entropy and
 //! identity come in with each command's [`shard::Stamp`]. The executor, the simulator, the model

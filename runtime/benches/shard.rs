@@ -1,7 +1,7 @@
 //! What a shard does per second, in process, on one machine.
 //!
-//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim] [--store memory|fs|fsync]
-//!         [--jobs N] [--callers N]
+//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim] [--store
+//!         memory|fs|fsync] [--jobs N] [--callers N]
 //!
 //! Without arguments: everything on every store. `claim` measures one lease of one task behind so
 //! many jobs that were consumed before (`--jobs`, default 1,000,000). Closed loops: a caller sends

@@ -207,10 +207,18 @@ fn many_who_ask_for_cold_work_at_once_are_all_served_in_a_few_rounds_of_loads() 
     while world.longest_wait() > 0 || beats == 0 {
         world.beat().map_err(failed).unwrap();
         beats += 1;
-        assert!(beats < 40, "{} tasks after {beats} rounds", world.tasks.len());
+        assert!(
+            beats < 40,
+            "{} tasks after {beats} rounds",
+            world.tasks.len()
+        );
     }
     // A caller that had to wait takes fewer tasks rather than wait again, but never none.
     assert!(world.tasks.len() >= CALLERS as usize);
-    assert!(beats <= 15, "{beats} rounds for {} tasks", world.tasks.len());
+    assert!(
+        beats <= 15,
+        "{beats} rounds for {} tasks",
+        world.tasks.len()
+    );
     world.settle().map_err(failed).unwrap();
 }

@@ -1,6 +1,6 @@
 //! The contract that clients elsewhere were written for, spelled out a second time in
-//! `wire_contract/contract.txt`: whoever changes a number, a name or a type in `proto/silo.proto` by
-//! accident fails here.
+//! `wire_contract/contract.txt`: whoever changes a number, a name or a type in `proto/silo.proto`
+//! by accident fails here.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 

@@ -1,5 +1,5 @@
-//! The tasks of a worker together, against a scripted server: how many, from where, and how they end
-//! when the worker shuts down.
+//! The tasks of a worker together, against a scripted server: how many, from where, and how they
+//! end when the worker shuts down.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 

@@ -1,8 +1,8 @@
 //! The shard machine: a sorted map of typed rows and a pure transition over it.
 //!
-//! [`decide`] judges a command with shared borrows only and yields a [`Decision`], or says which rows
-//! it needs first. [`fold`] puts a decision into the rows and cannot fail. One command, one atomic
-//! batch; a command that is refused, or that needs rows first, leaves nothing behind.
+//! [`decide`] judges a command with shared borrows only and yields a [`Decision`], or says which
+//! rows it needs first. [`fold`] puts a decision into the rows and cannot fail. One command, one
+//! atomic batch; a command that is refused, or that needs rows first, leaves nothing behind.
 //!
 //! * [`commands`]: one command per file: what it asks, what it decides
 //! * [`command`]: all of them as one enum, and the stamp they carry
@@ -38,8 +38,8 @@ use crate::shard::view::{Need, Overlay, View};
 
 /// Judges one command.
 ///
-/// The answer depends on nothing but the arguments. When the reply is [`Reply::Again`], the decision
-/// set a damaged job aside: fold it and judge the same command again.
+/// The answer depends on nothing but the arguments. When the reply is [`Reply::Again`], the
+/// decision set a damaged job aside: fold it and judge the same command again.
 ///
 /// # Errors
 /// [`Need`] when the view does not hold the rows asked for. Load them and judge again; over a

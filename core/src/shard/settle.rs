@@ -92,9 +92,9 @@ pub(crate) fn after_crash(
     )
 }
 
-/// After a lease that ended without an outcome: back to where the job stood, the attempt's number to
-/// be used again, no retry spent. Cancelled instead if that was asked for: nothing runs that would
-/// have to be told.
+/// After a lease that ended without an outcome: back to where the job stood, the attempt's number
+/// to be used again, no retry spent. Cancelled instead if that was asked for: nothing runs that
+/// would have to be told.
 pub(crate) fn give_back(
     draft: &mut Draft<'_>,
     key: &JobKey,

@@ -1,8 +1,8 @@
 //! Rows as bytes: one byte of format version, then Borsh, which writes every value in exactly one
 //! way. A row of an older version is read; one of a newer version is refused, never guessed at.
 //!
-//! To change a row: raise its [`Row::VERSION`], keep the old struct, and read it in [`Row::upgrade`].
-//! The golden rows in `tests/golden.rs` keep the old bytes readable for ever.
+//! To change a row: raise its [`Row::VERSION`], keep the old struct, and read it in
+//! [`Row::upgrade`]. The golden rows in `tests/golden.rs` keep the old bytes readable for ever.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;

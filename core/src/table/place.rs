@@ -42,8 +42,8 @@ impl KeyParts for Place {
 /// The front of a queue that has rows.
 ///
 /// Reading from the start of a queue in a log-structured store means walking over everything that
-/// was ever consumed there; reading from `low` does not. Too high would lose jobs, so this is a row,
-/// written in the same batch as what it speaks of.
+/// was ever consumed there; reading from `low` does not. Too high would lose jobs, so this is a
+/// row, written in the same batch as what it speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Head {
     /// No row of the queue stands before this place. There may be none at it.

@@ -1,5 +1,5 @@
-//! Jobs that may be leased now, in the order in which a tenant's jobs are served: priority, the time
-//! a job became ready, arrival.
+//! Jobs that may be leased now, in the order in which a tenant's jobs are served: priority, the
+//! time a job became ready, arrival.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::client::entropy;
 
-/// Pauses that double up to a cap, half of each random, so that many who failed together do not come
-/// back together.
+/// Pauses that double up to a cap, half of each random, so that many who failed together do not
+/// come back together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     initial: Duration,

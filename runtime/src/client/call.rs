@@ -162,8 +162,8 @@ impl Caller {
         }
     }
 
-    /// Asks the nodes for the layout, one after the other, until one tells it. Does nothing if another call has
-    /// learnt one since this generation.
+    /// Asks the nodes for the layout, one after the other, until one tells it. Does nothing if
+    /// another call has learnt one since this generation.
     async fn learn(&self, since: u64, deadline: Instant) -> Result<(), Error> {
         let Ok(_alone) = timeout_at(deadline, self.routes.learning()).await else {
             return Err(Error::Deadline);

@@ -15,7 +15,8 @@ pub(crate) type Stub = SiloClient<Channel>;
 
 /// The largest message, either way.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// A connection on which nothing comes back for `KEEP_ALIVE` and then `KEEP_ALIVE_TIMEOUT` is given up.
+/// A connection on which nothing comes back for `KEEP_ALIVE` and then `KEEP_ALIVE_TIMEOUT` is given
+/// up.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,5 @@
-//! A client of a Silo cluster: it finds the node that serves a tenant, follows shards that move, and
-//! tries again what may be tried again.
+//! A client of a Silo cluster: it finds the node that serves a tenant, follows shards that move,
+//! and tries again what may be tried again.
 
 pub mod address;
 pub(crate) mod backoff;
@@ -107,13 +107,13 @@ impl Client {
         }
     }
 
-    /// Enqueues a job and answers with its id once it is durable. A repeated try never makes a second
-    /// job.
+    /// Enqueues a job and answers with its id once it is durable. A repeated try never makes a
+    /// second job.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if the id is taken by another job; `Refused` if a field is out of its bounds.
-    /// After `OutcomeUnknown` or `Deadline` enqueue again with the same `request_id`.
+    /// `AlreadyExists` if the id is taken by another job; `Refused` if a field is out of its
+    /// bounds. After `OutcomeUnknown` or `Deadline` enqueue again with the same `request_id`.
     pub async fn enqueue(&self, job: Enqueue) -> Result<String, Error> {
         let request = job.into_request(self.tenant.clone(), entropy::request_id());
         let plan = self.for_tenant(Repeat::Safe);
@@ -160,8 +160,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is none of this id; `Refused` with `FailedPrecondition` if it is cancelled
-    /// already or has ended; `OutcomeUnknown` if the connection broke.
+    /// `NotFound` if there is none of this id; `Refused` with `FailedPrecondition` if it is
+    /// cancelled already or has ended; `OutcomeUnknown` if the connection broke.
     pub async fn cancel(&self, id: &str) -> Result<(), Error> {
         let request = CancelJobRequest {
             shard: String::new(),

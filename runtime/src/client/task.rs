@@ -128,8 +128,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the lease is over, so that the outcome counts for nothing. After `Unavailable`,
-    /// `OutcomeUnknown` or `Deadline` report again.
+    /// `NotFound` if the lease is over, so that the outcome counts for nothing. After
+    /// `Unavailable`, `OutcomeUnknown` or `Deadline` report again.
     pub async fn report(&self, task: &TaskRef, outcome: Outcome) -> Result<(), Error> {
         let outcome = match outcome {
             Outcome::Success(result) => WireOutcome::Success(payload::pack(result)),

@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 use crate::client::address::Address;
 use crate::client::error::Error;
 
-/// Whether a call may be sent again when its connection broke before the answer came, so that it may
-/// have been done.
+/// Whether a call may be sent again when its connection broke before the answer came, so that it
+/// may have been done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// Doing it twice is the same as doing it once.

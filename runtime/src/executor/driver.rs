@@ -442,14 +442,18 @@ async fn complete(store: &ShardStore, mut reply: Reply) -> (Answer, Undelivered)
         reads.push(read_content(store, content).boxed());
     }
     let read: Vec<Result<(), Missing>> = stream::iter(reads).buffered(READS_MAX).collect().await;
-    match reply {
-        Reply::Leased(tasks) => {
-            let (whole, undelivered) = deliverable(tasks, read);
-            (Answer::Reply(Reply::Leased(whole)), undelivered)
-        }
-        other if read.iter().all(Result::is_ok) => (Answer::Reply(other), Undelivered::default()),
-        _ => (Answer::Failed(Failure::Unreadable), Undelivered::default()),
+    if let Reply::Leased(tasks) = reply {
+        let (whole, undelivered) = deliverable(tasks, read);
+        return (Answer::Reply(Reply::Leased(whole)), undelivered);
     }
+    let is_whole = read.iter().all(Result::is_ok);
+    let failed = Answer::Failed(Failure::Unreadable);
+    let answer = if is_whole {
+        Answer::Reply(reply)
+    } else {
+        failed
+    };
+    (answer, Undelivered::default())
 }
 
 /// Parts tasks by whether their payload, where it had to be read, was.
@@ -497,7 +501,12 @@ async fn read_content(store: &ShardStore, content: &mut Content) -> Result<(), M
         Err(cause @ StorageError::Invalid { .. }) => Err(Missing::ForGood(format!(
             "its payload cannot be read: {cause}"
         ))),
-        Err(cause) => {
+        Err(
+            cause @ (StorageError::Unavailable { .. }
+            | StorageError::Fenced { .. }
+            | StorageError::Closed { .. }
+            | StorageError::NewerFormat { .. }),
+        ) => {
             error!(%cause, "a payload could not be read");
             Err(Missing::ForNow)
         }

@@ -1,8 +1,8 @@
 //! The stage: what the owner of a shard does next, without I/O.
 //!
-//! Feed it inputs ([`Stage::submit`], [`Stage::loaded`], [`Stage::accepted`], [`Stage::durable`], …),
-//! then call [`Stage::run`], then drain [`Stage::poll`] until it is empty, then wait for the next
-//! input or for [`Stage::next_deadline`].
+//! Feed it inputs ([`Stage::submit`], [`Stage::loaded`], [`Stage::accepted`], [`Stage::durable`],
+//! …), then call [`Stage::run`], then drain [`Stage::poll`] until it is empty, then wait for the
+//! next input or for [`Stage::next_deadline`].
 //!
 //! * Commands are decided in order over this round's changes, earlier rounds, loaded rows. One with
 //!   needs waits beside the queue while its rows are loaded; others go on.
@@ -380,9 +380,9 @@ impl<C> Stage<C> {
         }
     }
 
-    /// Storage failed, or belongs to somebody else: everything in memory is dropped, there is nothing
-    /// to roll back. Yields what each caller is told: also the answers that were released and not
-    /// yet polled, which are true.
+    /// Storage failed, or belongs to somebody else: everything in memory is dropped, there is
+    /// nothing to roll back. Yields what each caller is told: also the answers that were released
+    /// and not yet polled, which are true.
     pub fn fail(self) -> Vec<(C, Answer)> {
         let undecided = self.queue.into_iter().chain(self.loads.into_pending());
         let undecided = undecided.filter_map(|pending| pending.caller);
@@ -519,7 +519,8 @@ impl<C> Stage<C> {
     }
 
     /// A request for tasks that has waited once takes fewer tasks rather than wait again. The
-    /// *command* is made smaller: what is decided in the end has one answer, whatever was in memory.
+    /// *command* is made smaller: what is decided in the end has one answer, whatever was in
+    /// memory.
     fn try_fewer(&mut self, pending: &mut Pending<C>) -> Option<Judged> {
         if pending.waits == 0 {
             return None;

@@ -2,8 +2,8 @@
 //!
 //! What is known is kept in *slots*, in key order. A slot says what is known of its own key, and
 //! whether the gap up to the next slot is known to be empty. So absence is knowledge too: a range
-//! that was loaded once is answered from memory, rows, holes and all. For every sequence of commands
-//! the working set answers as the full map would, or says what it needs.
+//! that was loaded once is answered from memory, rows, holes and all. For every sequence of
+//! commands the working set answers as the full map would, or says what it needs.
 //!
 //! Three things must not be forgotten: rows written and not yet durable (replies that look at them
 //! depend on them), rows that a load under way was issued too early to see, and rows that a waiting
@@ -253,8 +253,8 @@ impl WorkingSet {
         }
     }
 
-    /// Whether forgetting the slot would lose where the gap before it ends, and somebody who may not
-    /// lose it has looked at that gap.
+    /// Whether forgetting the slot would lose where the gap before it ends, and somebody who may
+    /// not lose it has looked at that gap.
     fn ends_gap_in_use(&self, key: &Key, slot: &Slot, what: Forgettable) -> bool {
         let before = self.slots.range::<Key, _>(..key).next_back();
         let joins = slot.value == Value::Absent && slot.gap_known;

@@ -21,8 +21,8 @@ pub struct Job {
 pub enum StopCause {
     /// Cancellation was asked for. What the handler answers is reported, whenever it answers.
     Cancelled,
-    /// The lease is over: another worker may be running the job. What the handler answers counts for
-    /// nothing.
+    /// The lease is over: another worker may be running the job. What the handler answers counts
+    /// for nothing.
     LeaseLost,
     /// The worker shuts down and cannot wait any longer. Only a success is still reported; else the
     /// job goes back to its place.

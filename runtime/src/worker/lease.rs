@@ -27,7 +27,8 @@ pub(crate) enum Lost {
     Told(Error),
 }
 
-/// A lease as this side may count on it: from before the request was sent that began or extended it.
+/// A lease as this side may count on it: from before the request was sent that began or extended
+/// it.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     pub(crate) task: TaskRef,
@@ -78,7 +79,8 @@ impl Lease {
             if left.is_zero() {
                 return Some(Lost::Expired);
             }
-            // Half of what is left: a try that hangs leaves time for others, and the first has long.
+            // Half of what is left: a try that hangs leaves time for others, and the first has
+            // long.
             let limit = left.checked_div(2).unwrap_or(left).max(TRY_MIN);
             let bounded = client.with_deadline(limit);
             let told = timeout_at(self.end(), bounded.heartbeat(&self.task, &self.worker_id)).await;

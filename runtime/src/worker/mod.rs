@@ -1,5 +1,5 @@
-//! A worker: leases tasks of one task group, runs a handler for each, keeps their leases and reports
-//! their outcomes.
+//! A worker: leases tasks of one task group, runs a handler for each, keeps their leases and
+//! reports their outcomes.
 //!
 //! A task's lease is extended until its report is acknowledged. A task whose lease could not be
 //! confirmed in time, measured on this side's monotonic clock from before the request was sent, is

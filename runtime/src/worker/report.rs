@@ -12,8 +12,9 @@ use crate::client::task::Outcome;
 use crate::client::time::later;
 use crate::worker::lease::Lease;
 
-/// How many lengths of a lease after its end an outcome is still worth reporting: the server accepts
-/// it until it has recorded the end, and a shard that moved gives every lease its full length anew.
+/// How many lengths of a lease after its end an outcome is still worth reporting: the server
+/// accepts it until it has recorded the end, and a shard that moved gives every lease its full
+/// length anew.
 const HOPE_LEASES: u32 = 5;
 /// The pause between two reports.
 const PAUSE: Duration = Duration::from_millis(50);

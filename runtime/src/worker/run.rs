@@ -127,8 +127,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("a panic without a message")
 }
 
-/// Reports while the lease is kept on. That it is lost does not end the reporting: the report may have
-/// been taken just before, and only its answer lost.
+/// Reports while the lease is kept on. That it is lost does not end the reporting: the report may
+/// have been taken just before, and only its answer lost.
 async fn report_kept(
     client: &Client,
     lease: &Lease,

@@ -129,7 +129,8 @@ impl Oracle {
         })
     }
 
-    /// The final decision on the command with this stamp: where it stands among all, and what it is.
+    /// The final decision on the command with this stamp: where it stands among all, and what it
+    /// is.
     pub fn of(&self, entropy: Entropy) -> Option<(usize, &Decided)> {
         let is_it = |(_, (decided, _)): &(usize, &(Decided, Before))| {
             decided.stamp.entropy == entropy && decided.decision.reply != Reply::Again

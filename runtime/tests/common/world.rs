@@ -1,5 +1,5 @@
-//! A real stage over the model of storage. Every action is one thing that can happen to it; whatever
-//! it puts out is checked at once.
+//! A real stage over the model of storage. Every action is one thing that can happen to it;
+//! whatever it puts out is checked at once.
 
 use std::collections::BTreeMap;
 

@@ -106,11 +106,7 @@ impl Script {
         let mut job = Enqueue::new(GROUP, payload);
         job.priority = pick(&PRIORITIES, round);
         // The last job of the first tenant fails once and has one retry.
-        if number
-            == self
-                .jobs
-                .saturating_sub(1)
-                .saturating_sub(self.jobs.saturating_sub(1) % tenants)
+        if round.checked_mul(tenants) == Some(number) && number.saturating_add(tenants) >= self.jobs
         {
             job.id = Some(flaky_id());
             job.retry_policy = Some(RetryPolicy {
@@ -145,7 +141,8 @@ impl Script {
                 None => break,
             }
         }
-        // Long enough for a heartbeat of each task: a lease without one counts as lost, not crashed.
+        // Long enough for a heartbeat of each task: a lease without one counts as lost, not
+        // crashed.
         tokio::time::sleep(Duration::from_millis(u64::from(DOOMED_LEASE_MS) / 2)).await;
         running.abort();
         doomed

@@ -263,7 +263,8 @@ impl Walk {
         }
     }
 
-    /// Reads the tenant's first rows, of as many queues as its share needs. False if there are none.
+    /// Reads the tenant's first rows, of as many queues as its share needs. False if there are
+    /// none.
     fn read(&mut self, draft: &mut Draft<'_>, group: &TaskGroup) -> Result<bool, Halt> {
         let tenant = draft.tenant(&self.tenant)?;
         let heads: Vec<(Queue, Head)> = tenant
