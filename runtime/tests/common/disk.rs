@@ -28,6 +28,8 @@ pub enum Mood {
     Fails = 1,
     /// The next put of the log is done and reported as failed.
     LosesOneAnswer = 2,
+    /// All but writing the log.
+    FailsToLog = 3,
 }
 
 /// A store that can be made to fail.
@@ -94,6 +96,10 @@ impl ObjectStore for Moody {
         options: PutOptions,
     ) -> Result<PutResult> {
         self.check()?;
+        let is_log = location.as_ref().contains("/wal/");
+        if is_log && self.mood.load(Ordering::SeqCst) == Mood::FailsToLog as u8 {
+            return Err(broken());
+        }
         let put = self.inner.put_opts(location, payload, options).await?;
         if self.loses_answer(location) {
             return Err(broken());
@@ -141,7 +147,7 @@ impl ObjectStore for Moody {
 }
 
 /// Notices within a moment what takes seconds by default.
-fn impatient(backend: BackendConfig) -> StorageConfig {
+pub fn impatient(backend: BackendConfig) -> StorageConfig {
     let mut config = StorageConfig::new(backend);
     config.shard.manifest_poll_ms = 20;
     config.shard.object_store_retries_max = 1;
@@ -180,15 +186,19 @@ pub async fn entry(storage: &Storage) -> ShardEntry {
     catalog.shards()[0].clone()
 }
 
-/// Begins to open the only shard.
-pub async fn start(storage: &Storage) -> Shard {
-    let context = ShardContext {
+/// What shards run on by default.
+pub fn context(storage: &Storage) -> ShardContext {
+    ShardContext {
         storage: storage.clone(),
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
-    };
-    Shard::start(entry(storage).await, context)
+    }
+}
+
+/// Begins to open the only shard.
+pub async fn start(storage: &Storage) -> Shard {
+    Shard::start(entry(storage).await, context(storage))
 }
 
 /// The only shard, open.
