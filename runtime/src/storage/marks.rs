@@ -2,8 +2,8 @@
 //!
 //! The catalog is written first, and databases are created when their shards are first opened. So
 //! that data which is missing later is not taken for data that does not exist yet, an object
-//! `created/<path>` says so, written before the shard answers anybody. An object `deleted/<path>` is
-//! written before a database is deleted: a process that still has it open may write a manifest
+//! `created/<path>` says so, written before the shard answers anybody. An object `deleted/<path>`
+//! is written before a database is deleted: a process that still has it open may write a manifest
 //! afterwards, and that is no database. The objects are never deleted, as paths are never used
 //! again; there are two per shard and reset.
 
