@@ -7,7 +7,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -25,7 +25,7 @@ use silo_runtime::storage::error::StorageError;
 use silo_runtime::storage::shard::ShardStore;
 
 use crate::common::disk::{
-    Mood, Moody, context, entry, impatient, memory, moody, open, reaches, start, within,
+    Mood, Moody, context, entry, impatient, memory, moody, moody_with, open, reaches, start, within,
 };
 use crate::common::say;
 
@@ -257,7 +257,6 @@ async fn a_shard_that_opens_and_fails_at_once_is_opened_less_and_less_often() {
 struct Jumping {
     clock: Arc<dyn Clock>,
     offset_ms: AtomicI64,
-    jumps: AtomicBool,
 }
 
 impl Clock for Jumping {
@@ -269,38 +268,38 @@ impl Clock for Jumping {
 
 impl WallClock for Jumping {
     fn now_ms(&self) -> i64 {
-        if self.jumps.load(Ordering::SeqCst) {
-            self.offset_ms.store(3_600_000, Ordering::SeqCst);
-        }
+        self.offset_ms.store(3_600_000, Ordering::SeqCst);
         SystemWallClock::default().now_ms()
     }
 }
 
 #[silo::test]
 async fn an_opening_that_took_long_proves_nothing() {
+    let inner = memory().await;
+    open(&inner).await.close().await;
+
     let mut config = impatient(BackendConfig::Memory);
+    // It looks at storage for nothing but the proof.
     config.shard.manifest_poll_ms = 3_600_000;
     config.shard.compaction_poll_ms = 3_600_000;
-    let storage = Storage::open(&config).await.unwrap();
-    open(&storage).await.close().await;
-
+    config.time_limits.request_ms = 300;
+    config.time_limits.close_ms = 300;
+    let (store, storage) = moody_with(&inner, true, &config);
     let ordinary = context(&storage);
     let clock = Arc::new(Jumping {
         clock: Arc::clone(&ordinary.clock),
         offset_ms: AtomicI64::new(0),
-        jumps: AtomicBool::new(true),
     });
     let context = ShardContext {
         clock: Arc::<Jumping>::clone(&clock),
         wall: Arc::<Jumping>::clone(&clock),
         ..ordinary
     };
-    let shard = Shard::start(entry(&storage).await, context);
+    let shard = Shard::start(entry(&inner).await, context);
     assert_eq!(settles(&shard).await, ShardState::Open);
-    let other = another_opens(&storage).await;
+    store.set(Mood::Hangs);
     let told = within(shard.call(Command::Result(say::job("t", "one")))).await;
     assert!(told.is_err(), "{told:?} was answered without proof");
-    other.prove_ownership().await.unwrap();
-    other.close().await.unwrap();
+    store.set(Mood::Works);
     shard.close().await;
 }

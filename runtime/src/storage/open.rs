@@ -135,7 +135,8 @@ async fn raise_to_stored(admin: &Admin, clock: &ShardClock) -> Result<Option<u64
     Ok(Some(manifest.writer_epoch()))
 }
 
-/// The newest of the clock at the last row written to a file and the times at which files were made.
+/// The newest of the clock at the last row written to a file and the times at which files were
+/// made.
 fn latest_in_manifest(manifest: &VersionedManifest) -> i64 {
     manifest
         .all_sst_views()
