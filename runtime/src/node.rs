@@ -3,16 +3,22 @@
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Millis;
 use tokio::sync::{Mutex, watch};
-use tracing::warn;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::executor::shard::{Shard, ShardContext, ShardState};
 use crate::storage::catalog::ShardCatalog;
 use crate::storage::error::StorageError;
+
+/// Wait before the catalog is read again, after a reset that may have failed.
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a node is told at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +43,11 @@ pub struct Node {
     options: NodeOptions,
     context: ShardContext,
     shards: RwLock<Arc<[Arc<Shard>]>>,
-    /// Held while shards are replaced.
+    /// Held while shards are replaced. None once the node closes.
     catalog: Mutex<Option<ShardCatalog>>,
+    /// Held during a reset, until the new shards answer.
+    resetting: Mutex<()>,
+    closing: CancellationToken,
     /// The first shard that was lost for good.
     lost: watch::Sender<Option<Lost>>,
 }
@@ -82,6 +91,8 @@ impl Node {
             context,
             shards: RwLock::new(Arc::new([])),
             catalog: Mutex::new(None),
+            resetting: Mutex::new(()),
+            closing: CancellationToken::new(),
             lost: watch::channel(None).0,
         };
         node.start_shards(&catalog);
@@ -153,30 +164,79 @@ impl Node {
     /// Throws all jobs away and begins anew with the same shards. Returns when they answer, with
     /// their number. For development and tests.
     ///
+    /// Run it to its end: a node whose reset was dropped half way may be left without shards.
+    ///
     /// # Errors
     /// [`NodeError`] when the catalog cannot be written or a shard does not open.
     pub async fn reset(&self) -> Result<u32, NodeError> {
-        let mut guard = self.catalog.lock().await;
-        let catalog = guard.take().ok_or(NodeError::Closing)?;
-        self.close_shards().await;
-        let now_ms = self.context.clock.now().as_millis();
-        let renewed = catalog.clone().reset(&self.context.storage, now_ms).await;
-        // Whatever came of it, the node goes on with the shards it has.
-        let catalog = match &renewed {
-            Ok(renewed) => renewed.clone(),
-            Err(_) => catalog,
-        };
-        self.start_shards(&catalog);
-        *guard = Some(catalog);
-        renewed.map_err(NodeError::Catalog)?;
+        let _alone = self.resetting.lock().await;
+        self.replace_shards().await?;
+        // Without storage this takes for ever, so it holds nothing that closing the node waits for.
         self.opened().await?;
+        if self.closing.is_cancelled() {
+            return Err(NodeError::Closing);
+        }
         Ok(u32::try_from(self.shards().len()).unwrap_or(u32::MAX))
     }
 
-    /// Closes every shard: what was asked is finished and durable.
-    pub async fn close(&self) {
-        self.catalog.lock().await.take();
+    async fn replace_shards(&self) -> Result<(), NodeError> {
+        let mut guard = self.catalog.lock().await;
+        let catalog = guard.clone().ok_or(NodeError::Closing)?;
         self.close_shards().await;
+        let renewing = self.closing.run_until_cancelled(self.renew(catalog));
+        let (catalog, renewed) = renewing.await.ok_or(NodeError::Closing)?;
+        self.start_shards(&catalog);
+        *guard = Some(catalog);
+        renewed
+    }
+
+    /// Resets the catalog. Whatever comes of it, the node goes on with the shards that a restart
+    /// would find.
+    async fn renew(&self, catalog: ShardCatalog) -> (ShardCatalog, Result<(), NodeError>) {
+        let storage = &self.context.storage;
+        let now_ms = self.context.clock.now().as_millis();
+        let cause = match catalog.clone().reset(storage, now_ms).await {
+            Ok(renewed) => return (renewed, Ok(())),
+            Err(cause) => cause,
+        };
+        warn!(%cause, "the reset may have failed: looking at what the catalog says");
+        loop {
+            match catalog.clone().settle(storage).await {
+                Ok(settled) if settled.shards() == catalog.shards() => {
+                    return (settled, Err(NodeError::Catalog(cause)));
+                }
+                Ok(renewed) => return (renewed, Ok(())),
+                Err(cause) => {
+                    error!(%cause, "the catalog does not say which shards there are");
+                    if let StorageError::Invalid { .. } | StorageError::NewerFormat { .. } = cause
+                        && let Some(shard) = catalog.shards().first()
+                    {
+                        lose(&self.lost, shard.shard_id, cause);
+                    }
+                }
+            }
+            sleep(SETTLE_WAIT).await;
+        }
+    }
+
+    /// Closes every shard: what was asked is finished and durable. When storage does not answer, it
+    /// is left at that after as long as a write, a flush and a closing may take together.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let limits = self.context.storage.time_limits();
+        let limit = limits.write().saturating_add(limits.flush());
+        let limit = limit.saturating_add(limits.close());
+        let close = async {
+            self.catalog.lock().await.take();
+            self.close_shards().await;
+        };
+        if timeout(limit, close).await.is_err() {
+            let limit_ms = limit.as_millis();
+            error!(
+                limit_ms,
+                "the shards did not close in time: what was not answered may be lost"
+            );
+        }
     }
 
     fn start_shards(&self, catalog: &ShardCatalog) {
@@ -197,11 +257,7 @@ impl Node {
             if let Ok(state) = settled
                 && let Some(cause) = loss(&state)
             {
-                lost.send_if_modified(|first| {
-                    let is_first = first.is_none();
-                    first.get_or_insert(Lost { shard: id, cause });
-                    is_first
-                });
+                lose(&lost, id, cause);
             }
         });
     }
@@ -217,6 +273,14 @@ impl Node {
             warn!("there was no shard to close");
         }
     }
+}
+
+fn lose(lost: &watch::Sender<Option<Lost>>, shard: Uuid, cause: StorageError) {
+    lost.send_if_modified(|first| {
+        let is_first = first.is_none();
+        first.get_or_insert(Lost { shard, cause });
+        is_first
+    });
 }
 
 fn loss(state: &ShardState) -> Option<StorageError> {

@@ -76,6 +76,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) groups: watch::Sender<ReadyGroups>,
     pub(crate) closing: CancellationToken,
+    /// A time at which opening the shard had not begun to prove that it is ours.
+    pub(crate) opened_since: Timestamp,
 }
 
 /// Runs a shard until it is told to close or its storage fails.
@@ -84,7 +86,7 @@ pub(crate) async fn drive(
     limits: StageLimits,
     inbox: &mut mpsc::Receiver<Request>,
 ) -> Ending {
-    let stage = Stage::new(limits, around.clock.now());
+    let stage = Stage::new(limits, around.opened_since);
     let durable = around.store.durable();
     let driver = Driver {
         durable_seen: durable.current(),

@@ -1,9 +1,12 @@
 //! A shard as its callers see it: opened, opened again after trouble with storage, closed.
 
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use silo_core::shard::command::Command;
 use silo_core::shard::reply::Reply;
 use silo_core::table::Table as _;
@@ -11,9 +14,10 @@ use silo_core::table::codec::encode;
 use silo_core::table::singleton::{FORMAT_VERSION, Format, FormatRow, format_key};
 use silo_core::table::tenant::Tallies;
 use silo_core::types::name::TaskGroup;
+use silo_core::types::time::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
@@ -25,6 +29,7 @@ use crate::storage::backend::Storage;
 use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::WallClock;
 use crate::storage::error::StorageError;
+use crate::storage::ownership::Ownership;
 use crate::storage::shard::ShardStore;
 
 /// Requests in a shard's inbox, before its stage takes them.
@@ -32,6 +37,14 @@ const INBOX_MAX: usize = 4096;
 /// Wait before a shard is opened again after trouble: doubling from the first to the last.
 const REOPEN_WAIT_MIN: Duration = Duration::from_millis(100);
 const REOPEN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A shard that was open for so long is opened again after the first wait.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// A shard that was open for so long has got over the panics it had before.
+const SOUND_AFTER: Duration = Duration::from_secs(60);
+/// Panics in a row after which a shard is not opened again.
+const PANICS_MAX: u32 = 5;
+
+const RUN: &str = "run shard";
 
 /// What a shard runs on.
 #[derive(Clone, Debug)]
@@ -98,6 +111,7 @@ impl Shard {
             },
             state: state_sender,
             groups: groups_sender,
+            ownership: Ownership::default(),
         };
         let task = tokio::spawn(keeper.keep().instrument(span));
         Self {
@@ -195,41 +209,65 @@ struct Keeper {
     requests: Requests,
     state: watch::Sender<ShardState>,
     groups: watch::Sender<ReadyGroups>,
+    ownership: Ownership,
+}
+
+/// How a shard that was opened, or was to be opened, came to an end.
+enum End {
+    /// It was told to close.
+    Closed,
+    /// It is another process's now.
+    Fenced(StorageError),
+    /// Opening it again would not help.
+    Broken(StorageError),
+    /// Opening it again may help.
+    Trouble(StorageError),
+    /// There is a bug. The rows are whole, and what was in memory is gone: opening it again may
+    /// help.
+    Panicked(String),
+}
+
+impl From<StorageError> for End {
+    fn from(cause: StorageError) -> Self {
+        match cause {
+            StorageError::Fenced { .. } => Self::Fenced(cause),
+            StorageError::Invalid { .. } | StorageError::NewerFormat { .. } => Self::Broken(cause),
+            StorageError::Unavailable { .. } | StorageError::Closed { .. } => Self::Trouble(cause),
+        }
+    }
 }
 
 impl Keeper {
     async fn keep(mut self) {
-        let mut wait = REOPEN_WAIT_MIN;
+        let mut patience = Patience::new();
         let end = loop {
             self.state.send_replace(ShardState::Opening);
             self.groups.send_replace(ReadyGroups::Unknown);
-            let opened = self
-                .requests
-                .refuse_until(open(&self.entry, &self.context))
-                .await;
-            let cause = match opened {
-                None => break ShardState::Closed,
-                Some(Ok(store)) => {
-                    wait = REOPEN_WAIT_MIN;
-                    match self.run(Arc::new(store)).await {
-                        Ending::Closed => break ShardState::Closed,
-                        Ending::Fenced(cause) => break ShardState::Fenced(cause),
-                        Ending::Failed(cause) => cause,
+            let (end, lasted) = self.open_and_run().await;
+            patience.lasted(lasted);
+            match end {
+                End::Closed => break ShardState::Closed,
+                End::Fenced(cause) => break ShardState::Fenced(cause),
+                End::Broken(cause) => break ShardState::Broken(cause),
+                End::Trouble(cause) => warn!(%cause, "storage trouble: opening the shard again"),
+                End::Panicked(message) => {
+                    error!(message, "a bug made the shard panic: opening it again");
+                    if patience.has_panicked_too_often() {
+                        break ShardState::Broken(StorageError::Invalid {
+                            operation: RUN,
+                            detail: format!("it panics again and again, at last with: {message}"),
+                        });
                     }
                 }
-                Some(Err(cause)) => match cause {
-                    StorageError::Fenced { .. } => break ShardState::Fenced(cause),
-                    StorageError::Invalid { .. } | StorageError::NewerFormat { .. } => {
-                        break ShardState::Broken(cause);
-                    }
-                    StorageError::Unavailable { .. } | StorageError::Closed { .. } => cause,
-                },
-            };
-            warn!(%cause, wait_ms = wait.as_millis(), "storage trouble: opening the shard again");
+            }
+            let wait = patience.next_wait();
+            info!(
+                wait_ms = wait.as_millis(),
+                "waiting before the shard is opened"
+            );
             if self.requests.refuse_until(sleep(wait)).await.is_none() {
                 break ShardState::Closed;
             }
-            wait = wait.saturating_mul(2).min(REOPEN_WAIT_MAX);
         };
         self.state.send_replace(end);
         self.requests.inbox.close();
@@ -238,23 +276,58 @@ impl Keeper {
         }
     }
 
-    async fn run(&mut self, store: Arc<ShardStore>) -> Ending {
+    /// Opens the shard and runs it to its end. Also tells how long it answered.
+    async fn open_and_run(&mut self) -> (End, Duration) {
+        let Self {
+            entry,
+            context,
+            requests,
+            ownership,
+            ..
+        } = self;
+        // That it is ours is proven by the claim, which comes some time after this.
+        let began = AssertUnwindSafe(async {
+            let since = context.clock.now();
+            open(entry, context, ownership)
+                .await
+                .map(|store| (store, since))
+        });
+        let end = match requests.refuse_until(began.catch_unwind()).await {
+            None => End::Closed,
+            Some(Err(panic)) => End::Panicked(message(panic.as_ref())),
+            Some(Ok(Err(cause))) => End::from(cause),
+            Some(Ok(Ok((store, since)))) => return self.run(Arc::new(store), since).await,
+        };
+        (end, Duration::ZERO)
+    }
+
+    async fn run(&mut self, store: Arc<ShardStore>, opened_since: Timestamp) -> (End, Duration) {
         info!(epoch = store.epoch(), "shard open");
         self.state.send_replace(ShardState::Open);
+        let open_at = Instant::now();
         let around = Surroundings {
             store: Arc::clone(&store),
             clock: Arc::clone(&self.context.clock),
             groups: self.groups.clone(),
             closing: self.requests.closing.clone(),
+            opened_since,
         };
-        let ending = drive(around, self.context.limits, &mut self.requests.inbox).await;
+        let driven = drive(around, self.context.limits, &mut self.requests.inbox);
+        // What it leaves behind after a panic is dropped, and nothing of it is looked at again.
+        let end = match AssertUnwindSafe(driven).catch_unwind().await {
+            Ok(Ending::Closed) => End::Closed,
+            Ok(Ending::Fenced(cause)) => End::Fenced(cause),
+            Ok(Ending::Failed(cause)) => End::from(cause),
+            Err(panic) => End::Panicked(message(panic.as_ref())),
+        };
+        let lasted = open_at.elapsed();
         // Whoever asks meanwhile is told at once: closing storage that fails can take long.
-        let refusal = match &ending {
-            Ending::Failed(_) => {
+        let refusal = match &end {
+            End::Trouble(_) | End::Panicked(_) => {
                 self.state.send_replace(ShardState::Opening);
                 Failure::Opening
             }
-            Ending::Closed | Ending::Fenced(_) => Failure::Closing,
+            End::Closed | End::Fenced(_) | End::Broken(_) => Failure::Closing,
         };
         let Self {
             entry,
@@ -266,14 +339,61 @@ impl Keeper {
             if let Err(cause) = store.close().await {
                 warn!(%cause, "the shard's storage did not close cleanly");
             }
-            match ending {
-                Ending::Fenced(cause) if is_still_owner(entry, context, store.epoch()).await => {
-                    Ending::Failed(cause)
+            match end {
+                End::Fenced(cause) if is_still_owner(entry, context, store.epoch()).await => {
+                    End::Trouble(cause)
                 }
-                ending @ (Ending::Fenced(_) | Ending::Failed(_) | Ending::Closed) => ending,
+                end @ (End::Closed
+                | End::Fenced(_)
+                | End::Broken(_)
+                | End::Trouble(_)
+                | End::Panicked(_)) => end,
             }
         };
-        requests.refuse_during(close, refusal).await
+        (requests.refuse_during(close, refusal).await, lasted)
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+/// How long to wait before a shard is opened again, and when to give up.
+struct Patience {
+    wait: Duration,
+    panics: u32,
+}
+
+impl Patience {
+    const fn new() -> Self {
+        Self {
+            wait: REOPEN_WAIT_MIN,
+            panics: 0,
+        }
+    }
+
+    /// The shard was open for so long. One that opens and fails at its first write is not well.
+    fn lasted(&mut self, open_for: Duration) {
+        if open_for >= HEALTHY_AFTER {
+            self.wait = REOPEN_WAIT_MIN;
+        }
+        if open_for >= SOUND_AFTER {
+            self.panics = 0;
+        }
+    }
+
+    fn next_wait(&mut self) -> Duration {
+        let wait = self.wait;
+        self.wait = wait.saturating_mul(2).min(REOPEN_WAIT_MAX);
+        wait
+    }
+
+    fn has_panicked_too_often(&mut self) -> bool {
+        self.panics = self.panics.saturating_add(1);
+        self.panics >= PANICS_MAX
     }
 }
 
@@ -339,8 +459,13 @@ fn refuse(request: Request, failure: Failure) {
 }
 
 /// Opens storage and checks that its rows are of a format that this release knows.
-async fn open(entry: &ShardEntry, context: &ShardContext) -> Result<ShardStore, StorageError> {
-    let store = ShardStore::open(&context.storage, entry, Arc::clone(&context.wall)).await?;
+async fn open(
+    entry: &ShardEntry,
+    context: &ShardContext,
+    ownership: &mut Ownership,
+) -> Result<ShardStore, StorageError> {
+    let wall = Arc::clone(&context.wall);
+    let store = ShardStore::open_again(&context.storage, entry, wall, ownership).await?;
     match check_format(&store, context).await {
         Ok(()) => Ok(store),
         Err(cause) => {
@@ -355,6 +480,8 @@ async fn open(entry: &ShardEntry, context: &ShardContext) -> Result<ShardStore, 
 async fn check_format(store: &ShardStore, context: &ShardContext) -> Result<(), StorageError> {
     let key = format_key();
     let Some(bytes) = store.get(&key).await? else {
+        // Before the row: where there is a row, there is the mark.
+        store.mark_created().await?;
         let row = FormatRow {
             version: FORMAT_VERSION,
             created_at: context.clock.now(),

@@ -15,6 +15,7 @@ use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 
 use crate::storage::config::{BackendConfig, ShardLimits, StorageConfig, TimeLimits};
 use crate::storage::error::{StorageError, within};
+use crate::storage::marks::{Mark, put_mark};
 use crate::storage::settings::slatedb_settings;
 
 /// What an object store can do.
@@ -104,13 +105,14 @@ impl Storage {
         &self.time_limits
     }
 
-    /// Deletes the database at `path` and whatever else is below it. Repeating it is harmless, and
-    /// finishes what an interrupted deletion left.
+    /// Deletes the database at `path` and whatever else is below it; nothing will open at this path
+    /// again. Repeating it is harmless, and finishes what an interrupted deletion left.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] if the store does not answer in time; some of it may then be
     /// gone.
     pub async fn delete_database(&self, path: &str) -> Result<(), StorageError> {
+        put_mark(self, Mark::Deleted, path).await?;
         let admin = self.admin(path);
         within(self.time_limits.delete(), DELETE, async {
             admin
@@ -184,19 +186,4 @@ async fn open_directory(path: &FsPath, fsync: bool) -> Result<LocalFileSystem, S
     .await
     .map_err(|error| StorageError::unavailable(OPEN, error.to_string()))?;
     opened.map_err(|detail| StorageError::unavailable(OPEN, format!("{shown}: {detail}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::storage::backend::Storage;
-    use crate::storage::config::{BackendConfig, StorageConfig};
-
-    #[tokio::test]
-    async fn each_path_has_a_cache_scope_of_its_own() {
-        let config = StorageConfig::new(BackendConfig::Memory);
-        let storage = Storage::open(&config).await.unwrap();
-        let first = storage.cache("shards/a").1;
-        assert_ne!(first, storage.cache("shards/b").1);
-        assert_eq!(first, storage.clone().cache("shards/a").1);
-    }
 }

@@ -99,7 +99,7 @@ impl ShardCatalog {
     /// be deleted is logged and left. Close the open shards before.
     ///
     /// # Errors
-    /// [`StorageError`]; the catalog then says either the old or the new, and opening it again
+    /// [`StorageError`]; the catalog then says either the old or the new, and [`Self::settle`]
     /// tells which.
     pub async fn reset(self, storage: &Storage, now_ms: i64) -> Result<Self, StorageError> {
         let mut current = self;
@@ -126,6 +126,23 @@ impl ShardCatalog {
             RESET,
             "other processes keep changing the shard catalog",
         ))
+    }
+
+    /// Finds out what became of a reset that failed, and sees to it that this is final: a request
+    /// whose answer was lost may still be under way, so the version that it would create is taken.
+    /// Databases that the catalog no longer names are then deleted as far as possible.
+    ///
+    /// # Errors
+    /// [`StorageError`]; nothing is known then. Repeating it is harmless.
+    pub async fn settle(self, storage: &Storage) -> Result<Self, StorageError> {
+        let newest = read_newest(storage).await?;
+        let newest = newest.ok_or_else(|| StorageError::invalid(READ, "it has been deleted"))?;
+        let next_version = newest.version.saturating_add(1);
+        let settled = create_version(storage, next_version, newest.shards).await?;
+        let is_named = |shard: &ShardEntry| settled.shards.iter().any(|s| s.path == shard.path);
+        let (_, replaced): (Vec<_>, Vec<_>) = self.shards.into_iter().partition(is_named);
+        delete_databases(storage, &replaced).await;
+        Ok(settled)
     }
 }
 

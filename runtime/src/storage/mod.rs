@@ -9,6 +9,8 @@
 //!   coordination, kept with the data.
 //! * [`shard`]: [`shard::ShardStore`], one open SlateDB database; [`batch`] is what is written to
 //!   it, [`read`] what is read from it, [`durable`] tells how far it is durable and when it ended.
+//! * [`ownership`]: what a process knows of its ownership of a shard, so that it never wins back
+//!   what it has lost; `marks` remembers beside the data that a database was created or deleted.
 //! * [`range`]: [`range::HashRange`], the part of the tenant-hash space that a shard owns.
 //! * [`clock`]: the wall clock that is injected, and its adaption to what SlateDB insists on.
 //! * [`error`]: what went wrong, by what the caller should do about it.
@@ -22,7 +24,9 @@ pub mod clock;
 pub mod config;
 pub mod durable;
 pub mod error;
+mod marks;
 mod open;
+pub mod ownership;
 pub mod range;
 pub mod read;
 mod settings;

@@ -8,6 +8,8 @@ use slatedb::{Db, ErrorKind, VersionedManifest, WalReader};
 use crate::storage::backend::Storage;
 use crate::storage::clock::{ShardClock, WallClock};
 use crate::storage::error::StorageError;
+use crate::storage::marks::{Mark, has_mark};
+use crate::storage::ownership::Ownership;
 use crate::storage::settings::FirstByte;
 
 pub(crate) struct Opened {
@@ -19,23 +21,79 @@ pub(crate) async fn open_database(
     storage: &Storage,
     path: &str,
     wall: Arc<dyn WallClock>,
+    ownership: &mut Ownership,
 ) -> Result<Opened, StorageError> {
     let clock = Arc::new(ShardClock::new(wall));
     // Before opening, since replay already writes files; and again afterwards, since only then is
     // the former owner fenced and can add nothing.
-    let existed = raise_to_stored(&storage.admin(path), &clock).await?;
-    let db = match build(storage, path, &clock).await {
+    let found = raise_to_stored(&storage.admin(path), &clock).await?;
+    let is_gone = has_mark(storage, Mark::Deleted, path).await?
+        || found.is_none() && has_mark(storage, Mark::Created, path).await?;
+    if is_gone {
+        return Err(StorageError::invalid(
+            OPEN,
+            format!("the data at {path} has been deleted: restore it, or delete everything"),
+        ));
+    }
+    let db = match build(
+        storage,
+        path,
+        &clock,
+        ownership.begin(OPEN, found)?,
+        ownership,
+    )
+    .await
+    {
         // Two processes that create the same database at once: the loser finds it existing now.
-        Err(error) if !existed && error.kind() == ErrorKind::Data => {
-            build(storage, path, &clock).await
+        Err(error) if found.is_none() && error.kind() == ErrorKind::Data => {
+            let found = raise_to_stored(&storage.admin(path), &clock).await?;
+            build(
+                storage,
+                path,
+                &clock,
+                ownership.begin(OPEN, found)?,
+                ownership,
+            )
+            .await
         }
         built => built,
     }
-    .map_err(|error| StorageError::from_slatedb(OPEN, &error))?;
+    .map_err(|error| match StorageError::from_slatedb(OPEN, &error) {
+        // Ours or not: the next try reads who has claimed the shard last.
+        StorageError::Fenced { .. } if ownership.has_claimed() => {
+            StorageError::unavailable(OPEN, "the claim was made and then found wanting")
+        }
+        cause @ (StorageError::Fenced { .. }
+        | StorageError::Closed { .. }
+        | StorageError::Unavailable { .. }
+        | StorageError::Invalid { .. }
+        | StorageError::NewerFormat { .. }) => cause,
+    })?;
+    // Ours, and not merely the newest: a manifest with a later epoch is never adopted.
+    ownership.opened(db.manifest().writer_epoch());
+    match raise_after(storage, path, &db, &clock).await {
+        Ok(()) => Ok(Opened { db, clock }),
+        Err(cause) => {
+            // Its background tasks stop only then.
+            if let Err(error) = db.close().await {
+                tracing::warn!(path, %error, "a shard that did not open did not close cleanly");
+            }
+            Err(cause)
+        }
+    }
+}
+
+/// Raises the clock to what the former owner stored until it was fenced.
+async fn raise_after(
+    storage: &Storage,
+    path: &str,
+    db: &Db,
+    clock: &ShardClock,
+) -> Result<(), StorageError> {
     // The log first: what leaves it for the tables in between is then found there.
-    raise_to_log(storage, path, &db, &clock).await?;
-    raise_to_stored(&storage.admin(path), &clock).await?;
-    Ok(Opened { db, clock })
+    raise_to_log(storage, path, db, clock).await?;
+    raise_to_stored(&storage.admin(path), clock).await?;
+    Ok(())
 }
 
 const OPEN: &str = "open shard";
@@ -44,10 +102,14 @@ async fn build(
     storage: &Storage,
     path: &str,
     clock: &Arc<ShardClock>,
+    expected_epoch: u64,
+    ownership: &Ownership,
 ) -> Result<Db, slatedb::Error> {
     let (cache, cache_scope) = storage.cache(path);
     let system_clock: Arc<ShardClock> = Arc::clone(clock);
-    Db::builder(path.to_owned(), Arc::clone(storage.object_store()))
+    Db::builder(path.to_owned(), ownership.witness(storage.object_store()))
+        // The check and the claim are one conditional put.
+        .with_expected_epoch(expected_epoch)
         .with_settings(storage.settings())
         .with_segment_extractor(Arc::new(FirstByte))
         .with_db_cache(cache, cache_scope)
@@ -57,12 +119,12 @@ async fn build(
 }
 
 /// Raises the clock to the times stored in the manifest and in the list of compactions. Returns
-/// whether there is a database at all.
-async fn raise_to_stored(admin: &Admin, clock: &ShardClock) -> Result<bool, StorageError> {
+/// the writer epoch, if there is a database at all.
+async fn raise_to_stored(admin: &Admin, clock: &ShardClock) -> Result<Option<u64>, StorageError> {
     let manifest = admin.read_manifest(None).await;
     let manifest = manifest.map_err(|error| StorageError::from_slatedb(OPEN, &error))?;
     let Some(manifest) = manifest else {
-        return Ok(false);
+        return Ok(None);
     };
     clock.raise_to(latest_in_manifest(&manifest));
     let compactions = admin.read_compactions(None).await;
@@ -70,10 +132,11 @@ async fn raise_to_stored(admin: &Admin, clock: &ShardClock) -> Result<bool, Stor
     for compaction in compactions.iter().flat_map(|all| all.recent_compactions()) {
         clock.raise_to(millis(compaction.id().timestamp_ms()));
     }
-    Ok(true)
+    Ok(Some(manifest.writer_epoch()))
 }
 
-/// The newest of the clock at the last row written to a file and the times at which files were made.
+/// The newest of the clock at the last row written to a file and the times at which files were
+/// made.
 fn latest_in_manifest(manifest: &VersionedManifest) -> i64 {
     manifest
         .all_sst_views()

@@ -13,7 +13,9 @@ use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::{ShardClock, WallClock};
 use crate::storage::durable::{DurableWatch, end_of};
 use crate::storage::error::{StorageError, WriteError, within};
+use crate::storage::marks::{Mark, put_mark};
 use crate::storage::open::open_database;
+use crate::storage::ownership::Ownership;
 use crate::storage::read::{RangeLimit, Rows, collect, detach_value, scan_options};
 
 /// An open shard. Opening it took it over from whoever had it open before (who is *fenced*).
@@ -31,22 +33,41 @@ pub struct ShardStore {
 
 impl ShardStore {
     /// Opens the shard's database, creating it if the catalog names one that does not exist yet
-    /// (a crash may come between the two), and fences every earlier owner.
+    /// (a crash may come between the two), and fences every earlier owner. To open a shard again
+    /// that this process had open, use [`Self::open_again`].
     ///
     /// `clock` may be behind the clock of the machine that wrote last; the difference is logged
     /// and reported by [`Self::clock_skew_ms`].
     ///
     /// # Errors
     /// [`StorageError::Fenced`] if another process opened it meanwhile;
-    /// [`StorageError::Unavailable`] also when the time limit has passed.
+    /// [`StorageError::Unavailable`] also when the time limit has passed;
+    /// [`StorageError::Invalid`] if it existed and has been deleted.
     pub async fn open(
         storage: &Storage,
         shard: &ShardEntry,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, StorageError> {
+        Self::open_again(storage, shard, clock, &mut Ownership::default()).await
+    }
+
+    /// As [`Self::open`] the first time. Afterwards, with the same `ownership`, it opens the shard
+    /// only if no other process has done so since.
+    ///
+    /// # Errors
+    /// [`StorageError::Fenced`] if another process has opened it since;
+    /// [`StorageError::Invalid`] if its data has been deleted or replaced since;
+    /// else as [`Self::open`].
+    pub async fn open_again(
+        storage: &Storage,
+        shard: &ShardEntry,
+        clock: Arc<dyn WallClock>,
+        ownership: &mut Ownership,
+    ) -> Result<Self, StorageError> {
         let path = shard.path.clone();
         let limit = storage.time_limits().open();
-        let opened = within(limit, OPEN, open_database(storage, &path, clock)).await?;
+        let opening = open_database(storage, &path, clock, ownership);
+        let opened = within(limit, OPEN, opening).await?;
         let skew_ms = opened.clock.skew_ms();
         if skew_ms > 0 {
             tracing::warn!(
@@ -57,7 +78,6 @@ impl ShardStore {
             );
         }
         Ok(Self {
-            // Ours, and not merely the newest: a manifest with a later epoch is never adopted.
             epoch: opened.db.manifest().writer_epoch(),
             db: opened.db,
             clock: opened.clock,
@@ -190,6 +210,15 @@ impl ShardStore {
                 format!("the data at {} has been deleted or replaced", self.path),
             )),
         }
+    }
+
+    /// Remembers beside the data that this database exists: from now on, opening the shard never
+    /// creates it anew. Call it before anybody is told that something was stored.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`].
+    pub async fn mark_created(&self) -> Result<(), StorageError> {
+        put_mark(&self.storage, Mark::Created, &self.path).await
     }
 
     /// Ends this shard: flushes everything into tables, if it has not failed before, and stops its

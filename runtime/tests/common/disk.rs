@@ -28,6 +28,14 @@ pub enum Mood {
     Fails = 1,
     /// The next put of the log is done and reported as failed.
     LosesOneAnswer = 2,
+    /// All but writing the log.
+    FailsToLog = 3,
+    /// The next put of the catalog is done and reported as failed.
+    LosesOneCatalogAnswer = 4,
+    /// The next put of the catalog fails.
+    FailsOneCatalog = 5,
+    /// Never answers.
+    Hangs = 6,
 }
 
 /// A store that can be made to fail.
@@ -54,21 +62,27 @@ impl Moody {
         self.mood.load(Ordering::SeqCst) == Mood::Works as u8
     }
 
-    fn check(&self) -> Result<()> {
-        if self.mood.load(Ordering::SeqCst) == Mood::Fails as u8 {
+    async fn check(&self) -> Result<()> {
+        if self.is(Mood::Hangs) {
+            std::future::pending::<()>().await;
+        }
+        if self.is(Mood::Fails) {
             Err(broken())
         } else {
             Ok(())
         }
     }
 
-    fn loses_answer(&self, location: &Path) -> bool {
-        let (from, to) = (Mood::LosesOneAnswer as u8, Mood::Works as u8);
-        location.as_ref().contains("/wal/")
-            && self
-                .mood
-                .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok()
+    fn is(&self, mood: Mood) -> bool {
+        self.mood.load(Ordering::SeqCst) == mood as u8
+    }
+
+    /// Whether this is the mood, which is then over.
+    fn ends(&self, mood: Mood) -> bool {
+        let (from, to) = (mood as u8, Mood::Works as u8);
+        self.mood
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 }
 
@@ -93,9 +107,16 @@ impl ObjectStore for Moody {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        self.check()?;
+        self.check().await?;
+        let is_log = location.as_ref().contains("/wal/");
+        let is_catalog = location.as_ref().starts_with("catalog/");
+        if is_log && self.is(Mood::FailsToLog) || is_catalog && self.ends(Mood::FailsOneCatalog) {
+            return Err(broken());
+        }
         let put = self.inner.put_opts(location, payload, options).await?;
-        if self.loses_answer(location) {
+        if is_log && self.ends(Mood::LosesOneAnswer)
+            || is_catalog && self.ends(Mood::LosesOneCatalogAnswer)
+        {
             return Err(broken());
         }
         Ok(put)
@@ -106,12 +127,12 @@ impl ObjectStore for Moody {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.check()?;
+        self.check().await?;
         self.inner.put_multipart_opts(location, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.check()?;
+        self.check().await?;
         self.inner.get_opts(location, options).await
     }
 
@@ -123,25 +144,29 @@ impl ObjectStore for Moody {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.check() {
-            Ok(()) => self.inner.list(prefix),
-            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        let inner = self.inner.list(prefix);
+        if self.is(Mood::Fails) {
+            futures::stream::once(async { Err(broken()) }).boxed()
+        } else if self.is(Mood::Hangs) {
+            futures::stream::pending().boxed()
+        } else {
+            inner
         }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.check()?;
+        self.check().await?;
         self.inner.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.check()?;
+        self.check().await?;
         self.inner.copy_opts(from, to, options).await
     }
 }
 
 /// Notices within a moment what takes seconds by default.
-fn impatient(backend: BackendConfig) -> StorageConfig {
+pub fn impatient(backend: BackendConfig) -> StorageConfig {
     let mut config = StorageConfig::new(backend);
     config.shard.manifest_poll_ms = 20;
     config.shard.object_store_retries_max = 1;
@@ -163,13 +188,25 @@ pub async fn files(directory: &tempfile::TempDir) -> Storage {
 
 /// The same objects, behind a store that can be made to fail.
 pub fn moody(storage: &Storage, conditional_replace: bool) -> (Arc<Moody>, Storage) {
+    moody_with(
+        storage,
+        conditional_replace,
+        &impatient(BackendConfig::Memory),
+    )
+}
+
+/// As [`moody`], with other bounds.
+pub fn moody_with(
+    storage: &Storage,
+    conditional_replace: bool,
+    config: &StorageConfig,
+) -> (Arc<Moody>, Storage) {
     let moody = Moody::new(Arc::clone(storage.object_store()));
     let store: Arc<dyn ObjectStore> = Arc::<Moody>::clone(&moody);
     let abilities = StoreAbilities {
         conditional_replace,
     };
-    let config = impatient(BackendConfig::Memory);
-    let storage = Storage::with_object_store(store, abilities, &config).unwrap();
+    let storage = Storage::with_object_store(store, abilities, config).unwrap();
     (moody, storage)
 }
 
@@ -180,15 +217,19 @@ pub async fn entry(storage: &Storage) -> ShardEntry {
     catalog.shards()[0].clone()
 }
 
-/// Begins to open the only shard.
-pub async fn start(storage: &Storage) -> Shard {
-    let context = ShardContext {
+/// What shards run on by default.
+pub fn context(storage: &Storage) -> ShardContext {
+    ShardContext {
         storage: storage.clone(),
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
-    };
-    Shard::start(entry(storage).await, context)
+    }
+}
+
+/// Begins to open the only shard.
+pub async fn start(storage: &Storage) -> Shard {
+    Shard::start(entry(storage).await, context(storage))
 }
 
 /// The only shard, open.

@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 
 use futures::future::join_all;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::{SHARDS_MAX, ShardCatalog};
 use silo_runtime::storage::error::StorageError;
@@ -169,4 +169,31 @@ async fn resets_at_once_both_take_effect_one_after_the_other() {
     let newest = catalog(&storage, 2).await;
     assert!(newest == one || newest == other);
     assert_eq!(objects_below(&storage, "catalog").await, 3);
+}
+
+#[tokio::test]
+async fn once_settled_no_late_reset_changes_the_catalog() {
+    let storage = memory().await;
+    let before = catalog(&storage, 2).await;
+    let settled = before.clone().settle(&storage).await.unwrap();
+    assert_eq!(settled.shards(), before.shards());
+    // The request of a reset that was given up arrives.
+    let late = Path::from("catalog/00000000000000000002.json");
+    let options = PutOptions::from(PutMode::Create);
+    let put = storage
+        .object_store()
+        .put_opts(&late, PutPayload::from("late"), options)
+        .await;
+    assert!(matches!(
+        put,
+        Err(object_store::Error::AlreadyExists { .. })
+    ));
+    assert_eq!(catalog(&storage, 2).await, settled);
+
+    let renewed = before.clone().reset(&storage, 2_000).await.unwrap();
+    let found = before.clone().settle(&storage).await.unwrap();
+    assert_eq!(found.shards(), renewed.shards());
+    for shard in before.shards() {
+        assert_eq!(objects_below(&storage, &shard.path).await, 0);
+    }
 }

@@ -1,9 +1,14 @@
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::catalog::ShardEntry;
+use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::BackendConfig;
 use silo_runtime::storage::error::{StorageError, WriteError};
+use silo_runtime::storage::ownership::Ownership;
+use silo_runtime::storage::shard::ShardStore;
 use tempfile::tempdir;
 
 use crate::support::{files, impatient, memory, oblivious, only_shard, open, put, value};
@@ -113,6 +118,48 @@ async fn a_store_that_fails_ends_the_shard_which_opens_again_when_it_recovers() 
     let store = open(&storage, &shard).await;
     assert_eq!(value(&store, "a").await.as_deref(), Some("1"));
     assert_eq!(value(&store, "c").await, None);
+}
+
+async fn again(
+    storage: &Storage,
+    shard: &ShardEntry,
+    ownership: &mut Ownership,
+) -> Result<ShardStore, StorageError> {
+    let clock = Arc::new(SystemWallClock::default());
+    ShardStore::open_again(storage, shard, clock, ownership).await
+}
+
+#[tokio::test]
+async fn whoever_lost_a_shard_cannot_open_it_again() {
+    let directory = tempdir().unwrap();
+    let on_files = Storage::open(&impatient(files(&directory))).await.unwrap();
+    for storage in [memory().await, on_files] {
+        let shard = only_shard(&storage).await;
+        let mut ownership = Ownership::default();
+        for _ in 0..3 {
+            let store = again(&storage, &shard, &mut ownership).await.unwrap();
+            store.close().await.unwrap();
+        }
+        let other = open(&storage, &shard).await;
+        for _ in 0..2 {
+            let refused = again(&storage, &shard, &mut ownership).await.unwrap_err();
+            assert!(fenced(&refused), "{refused}");
+        }
+        other.prove_ownership().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn data_that_is_gone_is_not_created_again_by_who_had_it() {
+    let directory = tempdir().unwrap();
+    let storage = Storage::open(&impatient(files(&directory))).await.unwrap();
+    let shard = only_shard(&storage).await;
+    let mut ownership = Ownership::default();
+    let store = again(&storage, &shard, &mut ownership).await.unwrap();
+    store.close().await.unwrap();
+    fs::remove_dir_all(directory.path().join("data").join(&shard.path)).unwrap();
+    let gone = again(&storage, &shard, &mut ownership).await.unwrap_err();
+    assert!(matches!(gone, StorageError::Invalid { .. }), "{gone}");
 }
 
 #[tokio::test]
