@@ -6,7 +6,7 @@
 mod common;
 
 use proptest::prelude::*;
-use silo_runtime::executor::stage::StageLimits;
+use silo_runtime::executor::limits::StageLimits;
 
 use crate::common::workload::{Action, Faults, action, limits, play};
 use crate::common::world::World;

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::types::time::Timestamp;
+use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::replies::{Answer, Failure};
-use silo_runtime::executor::stage::{Loaded, Output, Stage, StageLimits};
+use silo_runtime::executor::stage::{Loaded, Output, Stage};
 
 use crate::common::say;
 use crate::common::workload::{job_key, roomy};

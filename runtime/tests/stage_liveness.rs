@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use silo_core::shard::command::Command;
 use silo_core::types::time::Timestamp;
 use silo_runtime::executor::flushing::FlushPolicy;
-use silo_runtime::executor::stage::StageLimits;
+use silo_runtime::executor::limits::StageLimits;
 
 use silo_core::types::time::Millis;
 

@@ -10,8 +10,8 @@ use miette::Diagnostic;
 use silo_core::types::time::Millis;
 use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
+use silo_runtime::executor::limits::{self, StageLimits};
 use silo_runtime::executor::shard::ShardContext;
-use silo_runtime::executor::stage::{self, StageLimits};
 use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
 use silo_runtime::service;
 use silo_runtime::storage::backend::Storage;
@@ -147,8 +147,8 @@ pub(crate) async fn open(
             bytes: config.flush.bytes,
         },
         dispatch: match config.leases.dispatch {
-            Dispatch::Durable => stage::Dispatch::Durable,
-            Dispatch::Speculative => stage::Dispatch::Speculative,
+            Dispatch::Durable => limits::Dispatch::Durable,
+            Dispatch::Speculative => limits::Dispatch::Speculative,
         },
         ..StageLimits::default()
     };

@@ -50,6 +50,20 @@ pub enum NeedItem {
     },
 }
 
+impl NeedItem {
+    /// The same, of a range at least so many rows: reading ahead.
+    #[must_use]
+    pub fn at_least(self, rows: usize) -> Self {
+        match self {
+            Self::Row(key) => Self::Row(key),
+            Self::Range { start, end, limit } => {
+                let limit = limit.max(rows);
+                Self::Range { start, end, limit }
+            }
+        }
+    }
+}
+
 impl Need {
     /// One row.
     pub fn row(key: &Key) -> Self {

@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
+use crate::executor::limits::StageLimits;
 use crate::executor::loads::LoadId;
 use crate::executor::replies::{Answer, Failure};
 use crate::executor::shard::ReadyGroups;
-use crate::executor::stage::{Loaded, Output, Stage, StageLimits};
+use crate::executor::stage::{Loaded, Output, Stage};
 use crate::executor::working_set::Round;
 use crate::storage::durable::DurableWatch;
 use crate::storage::error::{StorageError, WriteError};

@@ -5,7 +5,8 @@
 //! * [`working_set`]: a bounded cache of rows by key interval, behind the core's `View`
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
-//! * `pending`, `round`: commands not decided yet; a round in the making
+//! * [`limits`]: every bound of the stage
+//! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
 //! * [`flushing`]: when to make what was accepted durable
 //! * [`trace`]: what was decided, for tests and the simulator
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
@@ -13,8 +14,10 @@
 
 pub mod driver;
 pub mod flushing;
+pub mod limits;
 pub mod loads;
 mod pending;
+mod proof;
 pub mod replies;
 mod round;
 pub mod shard;

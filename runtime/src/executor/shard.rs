@@ -23,8 +23,8 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::executor::driver::{Ending, Request, Surroundings, drive};
+use crate::executor::limits::StageLimits;
 use crate::executor::replies::{Answer, Failure};
-use crate::executor::stage::StageLimits;
 use crate::storage::backend::Storage;
 use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::WallClock;

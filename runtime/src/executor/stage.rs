@@ -13,7 +13,7 @@
 //!   ([`StageLimits::proof_window`]).
 //! * A failed write poisons the stage: [`Stage::fail`] takes it and says what each caller is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use silo_core::shard::command::{Command, Stamp};
@@ -29,67 +29,15 @@ use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
-use crate::executor::flushing::{Accepted, FlushPolicy, Flushing};
+use crate::executor::flushing::Flushing;
+use crate::executor::limits::{Dispatch, StageLimits};
 use crate::executor::loads::{LoadId, Loads};
 use crate::executor::pending::{Pending, cost};
-use crate::executor::replies::{Answer, Failure, Held, Replies};
-use crate::executor::round::RoundOverlay;
+use crate::executor::proof::Proof;
+use crate::executor::replies::{Answer, Failure, Held, Replies, proof_window};
+use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
-
-/// Every bound of a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StageLimits {
-    /// Commands queued or waiting for rows.
-    pub commands_max: usize,
-    /// Bytes of those commands.
-    pub command_bytes_max: usize,
-    /// Commands decided in one round.
-    pub round_commands_max: usize,
-    /// Bytes of a round's batch; the round that reaches this takes no further command.
-    pub batch_bytes_max: usize,
-    /// Bytes written and not durable; beyond this only commands that wait for rows go on.
-    pub unflushed_bytes_max: u64,
-    /// Bytes of the working set.
-    pub cache_bytes_max: usize,
-    /// Rows of a range that are loaded at the least.
-    pub read_ahead_rows: usize,
-    /// A proof of ownership is good for so long: a third of a lease.
-    pub proof_window: Millis,
-    /// When to flush.
-    pub flush: FlushPolicy,
-    /// When a leased task is handed over.
-    pub dispatch: Dispatch,
-}
-
-/// When a leased task is handed to its worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dispatch {
-    /// Once its lease is durable.
-    Durable,
-    /// At once. A crash before the lease is durable can run that attempt twice.
-    Speculative,
-}
-
-impl Default for StageLimits {
-    fn default() -> Self {
-        Self {
-            commands_max: 16_384,
-            command_bytes_max: 64 << 20,
-            round_commands_max: 1024,
-            batch_bytes_max: 8 << 20,
-            unflushed_bytes_max: 64 << 20,
-            cache_bytes_max: 64 << 20,
-            read_ahead_rows: 64,
-            proof_window: Millis::new(3_333),
-            flush: FlushPolicy {
-                interval: Millis::ZERO,
-                bytes: 4 << 20,
-            },
-            dispatch: Dispatch::Durable,
-        }
-    }
-}
 
 /// What the stage asks its driver to do.
 #[derive(Debug, PartialEq)]
@@ -143,35 +91,13 @@ pub struct Stage<C> {
     loads: Loads<C>,
     /// Decisions that changed something, so far.
     changes: u64,
-    open: BTreeMap<Key, Option<Bytes>>,
-    open_bytes: usize,
-    open_round: Round,
-    writing: Option<Writing>,
-    written: Round,
-    accepted: Round,
+    rounds: Rounds,
     flushing: Flushing,
     replies: Replies<C>,
-    proven_at: Timestamp,
-    proof: ProofState,
+    proof: Proof,
     now: Timestamp,
     outputs: VecDeque<Output<C>>,
     trace: Trace,
-}
-
-/// A batch that storage was handed and has not accepted yet.
-struct Writing {
-    round: Round,
-    bytes: u64,
-    since: Timestamp,
-}
-
-/// Whether a proof of ownership is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ProofState {
-    NotAsked,
-    Asked,
-    /// It came, or failed to: what it is not good enough for gets none.
-    Ended,
 }
 
 /// What a command came to.
@@ -198,16 +124,10 @@ impl<C> Stage<C> {
             is_closing: false,
             loads: Loads::new(),
             changes: 0,
-            open: BTreeMap::new(),
-            open_bytes: 0,
-            open_round: Round(1),
-            writing: None,
-            written: Round(0),
-            accepted: Round(0),
+            rounds: Rounds::new(),
             flushing: Flushing::new(limits.flush),
             replies: Replies::new(),
-            proven_at: now,
-            proof: ProofState::NotAsked,
+            proof: Proof::since(now),
             now,
             outputs: VecDeque::new(),
             trace: Trace::default(),
@@ -291,15 +211,8 @@ impl<C> Stage<C> {
 
     /// Storage has accepted a batch, under this sequence number.
     pub fn accepted(&mut self, round: Round, seq: u64) {
-        if let Some(written) = self.writing.take_if(|writing| writing.round == round) {
-            self.accepted = round;
-            self.flushing.accepted(Accepted {
-                round,
-                seq,
-                bytes: written.bytes,
-                since: written.since,
-                at: self.now,
-            });
+        if let Some(accepted) = self.rounds.accepted(round, seq, self.now) {
+            self.flushing.accepted(accepted);
             self.release_durable();
         }
     }
@@ -317,7 +230,7 @@ impl<C> Stage<C> {
         };
         // It was written by this process after it was handed over. When it became durable is not
         // known: news of that may be old.
-        self.proven_at = self.proven_at.max(last.since);
+        self.proof.good_since(last.since);
         let round = last.round;
         for held in self.replies.release_durable(round) {
             self.outputs
@@ -332,13 +245,13 @@ impl<C> Stage<C> {
 
     /// The proof that was asked for came back well; it was begun at `asked_at`.
     pub fn proven(&mut self, asked_at: Timestamp) {
-        self.proof = ProofState::Ended;
-        self.proven_at = self.proven_at.max(asked_at);
+        self.proof.good_since(asked_at);
+        self.proof.end();
     }
 
     /// The proof that was asked for could not be had for now.
     pub const fn proof_failed(&mut self) {
-        self.proof = ProofState::Ended;
+        self.proof.end();
     }
 
     /// Decides what can be decided. `stamp` says the time, and is what a tick is judged with.
@@ -356,7 +269,9 @@ impl<C> Stage<C> {
             tick.is_own_tick = true;
             self.judge(tick);
         }
-        self.hand_over();
+        if let Some((round, batch)) = self.rounds.hand_over(self.now) {
+            self.outputs.push_back(Output::Write(round, batch));
+        }
         if self.flushing.begin(self.now) {
             self.outputs.push_back(Output::Flush);
         }
@@ -387,7 +302,7 @@ impl<C> Stage<C> {
         let undecided = self.queue.into_iter().chain(self.loads.into_pending());
         let undecided = undecided.filter_map(|pending| pending.caller);
         let failed = undecided.map(|caller| (caller, Failure::Unavailable));
-        let failed = failed.chain(self.replies.fail(self.written));
+        let failed = failed.chain(self.replies.fail(self.rounds.written()));
         let failed = failed.map(|(caller, failure)| (caller, Answer::Failed(failure)));
         let released = self.outputs.into_iter().filter_map(|output| match output {
             Output::Release(caller, answer) => Some((caller, answer)),
@@ -403,9 +318,8 @@ impl<C> Stage<C> {
     /// Whether everything that was asked is decided, durable and answered.
     pub fn is_idle(&self) -> bool {
         self.commands == 0
-            && self.open.is_empty()
-            && self.writing.is_none()
-            && self.replies.durable() == self.accepted
+            && self.rounds.is_idle()
+            && self.replies.durable() == self.rounds.last_accepted()
             && !self.replies.awaits_proof()
             && self.outputs.is_empty()
     }
@@ -462,7 +376,7 @@ impl<C> Stage<C> {
 
     /// Woken commands first: they have waited, and their rows are kept for them.
     fn next_command(&mut self) -> Option<Pending<C>> {
-        if self.open_bytes >= self.limits.batch_bytes_max {
+        if self.rounds.bytes() >= self.limits.batch_bytes_max {
             return None;
         }
         let woken = self.loads.next_woken();
@@ -476,7 +390,7 @@ impl<C> Stage<C> {
     }
 
     fn next_is_ready(&self) -> bool {
-        self.open_bytes < self.limits.batch_bytes_max
+        self.rounds.bytes() < self.limits.batch_bytes_max
             && (self.loads.has_woken() || (self.takes_new() && !self.queue.is_empty()))
     }
 
@@ -542,19 +456,18 @@ impl<C> Stage<C> {
     fn take_in(&mut self, pending: &Pending<C>, decision: Decision, latest: Round) -> Judged {
         let has_changes = !decision.changes.is_empty();
         self.changes = self.changes.saturating_add(u64::from(has_changes));
-        let round = if has_changes { self.open_round } else { latest };
+        let round = if has_changes {
+            self.rounds.open()
+        } else {
+            latest
+        };
         self.trace.add(|| Decided {
             stamp: pending.stamp,
             command: pending.command.clone(),
             decision: decision.clone(),
             round,
         });
-        let mut overlay = RoundOverlay {
-            set: &mut self.set,
-            open: &mut self.open,
-            open_bytes: &mut self.open_bytes,
-            round: self.open_round,
-        };
+        let mut overlay = self.rounds.overlay(&mut self.set);
         fold(&mut self.soft, &mut overlay, &decision);
         self.outputs
             .extend(decision.notices.into_iter().map(Output::Notice));
@@ -579,22 +492,8 @@ impl<C> Stage<C> {
         // proof they wait for their durability like all others.
         let at_once = self.limits.dispatch == Dispatch::Speculative
             && matches!(pending.command, Command::Lease(_))
-            && self.now.since(self.proven_at) <= self.limits.proof_window;
-        let window = match &reply {
-            // Another owner may give the lease away once it has lasted its time.
-            Reply::Extended { lease, .. } => {
-                self.limits.proof_window.min(Millis::new(lease.get() / 3))
-            }
-            Reply::Enqueued(_)
-            | Reply::Leased(_)
-            | Reply::Reported
-            | Reply::Cancelled
-            | Reply::Job(_)
-            | Reply::Result(_)
-            | Reply::Ticked
-            | Reply::Refused(_)
-            | Reply::Again => self.limits.proof_window,
-        };
+            && self.proof.age(self.now) <= self.limits.proof_window;
+        let window = proof_window(&reply, self.limits.proof_window);
         let held = Held {
             caller,
             reply,
@@ -625,12 +524,10 @@ impl<C> Stage<C> {
             return;
         };
         let need = self.need_of_all(&pending).unwrap_or(need);
-        let items = need
-            .items
-            .into_iter()
-            .map(|item| self.read_ahead(item))
-            .collect();
-        let begun = self.loads.wait(pending, items, self.accepted);
+        let ahead = self.limits.read_ahead_rows;
+        let items = need.items.into_iter().map(|item| item.at_least(ahead));
+        let items = items.collect();
+        let begun = self.loads.wait(pending, items, self.rounds.last_accepted());
         let loads = begun.into_iter().map(|(id, item)| Output::Load(id, item));
         self.outputs.extend(loads);
     }
@@ -641,17 +538,6 @@ impl<C> Stage<C> {
         let demand = pending.tasks_max().saturating_add(behind).min(TASKS_MAX);
         let command = pending.asking_for(demand)?;
         decide(&self.soft, &self.set.judge(), &pending.stamp, &command).err()
-    }
-
-    fn read_ahead(&self, item: NeedItem) -> NeedItem {
-        match item {
-            NeedItem::Row(key) => NeedItem::Row(key),
-            NeedItem::Range { start, end, limit } => NeedItem::Range {
-                start,
-                end,
-                limit: limit.max(self.limits.read_ahead_rows),
-            },
-        }
     }
 
     fn give_up(&mut self, pending: Pending<C>, failure: Failure) {
@@ -674,45 +560,21 @@ impl<C> Stage<C> {
         }
     }
 
-    /// Hands the round over, when the last one was accepted.
-    fn hand_over(&mut self) {
-        if self.writing.is_some() || self.open.is_empty() {
-            return;
-        }
-        let round = self.open_round;
-        let batch = std::mem::take(&mut self.open).into_iter().collect();
-        let bytes = u64::try_from(self.open_bytes).unwrap_or(u64::MAX);
-        self.open_bytes = 0;
-        self.open_round = round.next();
-        self.written = round;
-        self.writing = Some(Writing {
-            round,
-            bytes,
-            since: self.now,
-        });
-        self.outputs.push_back(Output::Write(round, batch));
-    }
-
     fn prove_and_release(&mut self) {
-        let age = self.now.since(self.proven_at);
+        let age = self.proof.age(self.now);
         for held in self.replies.release_proven(age) {
             self.outputs
                 .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
         }
-        match self.proof {
-            ProofState::Ended => {
-                self.proof = ProofState::NotAsked;
-                // The next proof would take as long as this one.
-                for held in self.replies.give_up_proof() {
-                    let answer = Answer::Failed(Failure::Unproven);
-                    self.outputs.push_back(Output::Release(held.caller, answer));
-                }
+        if self.proof.take_end() {
+            // The next proof would take as long as this one.
+            for held in self.replies.give_up_proof() {
+                let answer = Answer::Failed(Failure::Unproven);
+                self.outputs.push_back(Output::Release(held.caller, answer));
             }
-            ProofState::NotAsked if self.replies.awaits_proof() => {
-                self.proof = ProofState::Asked;
-                self.outputs.push_back(Output::Prove);
-            }
-            ProofState::NotAsked | ProofState::Asked => {}
+        }
+        if self.replies.awaits_proof() && self.proof.ask() {
+            self.outputs.push_back(Output::Prove);
         }
     }
 

@@ -12,8 +12,8 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use silo_runtime::clock::SlewedClock;
+use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
-use silo_runtime::executor::stage::StageLimits;
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::catalog::{ShardCatalog, ShardEntry};
 use silo_runtime::storage::clock::SystemWallClock;

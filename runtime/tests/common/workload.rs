@@ -9,7 +9,7 @@ use silo_core::types::name::Priority;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 use silo_runtime::executor::flushing::FlushPolicy;
-use silo_runtime::executor::stage::{Dispatch, StageLimits};
+use silo_runtime::executor::limits::{Dispatch, StageLimits};
 
 use crate::common::oracle::{Checked, Promise, check};
 use crate::common::say;

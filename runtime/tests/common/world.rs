@@ -9,9 +9,10 @@ use silo_core::shard::view::NeedItem;
 use silo_core::table::key::Key;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::Timestamp;
+use silo_runtime::executor::limits::{Dispatch, StageLimits};
 use silo_runtime::executor::loads::LoadId;
 use silo_runtime::executor::replies::{Answer, Failure};
-use silo_runtime::executor::stage::{Dispatch, Loaded, Output, Stage, StageLimits};
+use silo_runtime::executor::stage::{Loaded, Output, Stage};
 use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::{Forgettable, Generation, Round};
 
