@@ -34,7 +34,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (a, b, limit) = (|| 0..24u8, || 0..26u8, || 1..6u8);
     prop_oneof![
-        6 => (a(), proptest::option::weighted(0.6, any::<u8>())).prop_map(|(k, v)| Step::Write(k, v)),
+        6 => (a(), proptest::option::weighted(0.6, any::<u8>()))
+            .prop_map(|(k, v)| Step::Write(k, v)),
         3 => Just(Step::EndRound),
         2 => any::<u8>().prop_map(Step::Durable),
         4 => b().prop_map(Step::Get),

@@ -53,8 +53,8 @@ pub(crate) enum ServeError {
     #[diagnostic(
         code(silo::serve::lost),
         help(
-            "if another silo process uses the same data, stop one of the two for good; nothing that \
-             was acknowledged is lost"
+            "if another silo process uses the same data, stop one of the two for good; nothing \
+             that was acknowledged is lost"
         )
     )]
     Lost(#[source] Lost),

@@ -4,6 +4,10 @@
 //! `SILO_KILLS=100` kills more often; `SILO_SEED=N` repeats the moments of an earlier run.
 
 #![cfg(test)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a test counts in small numbers"
+)]
 
 mod process;
 

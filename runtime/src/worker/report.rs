@@ -29,7 +29,7 @@ pub(crate) async fn report(client: &Client, lease: &Lease, mut outcome: Outcome)
             return;
         };
         if let Some(smaller) = in_place_of(&outcome, &error) {
-            tracing::warn!(task = %task.id, %error, "an outcome is not acceptable, failing the task");
+            tracing::warn!(task = %task.id, %error, "outcome refused: failing the task");
             outcome = smaller;
             continue;
         }

@@ -140,7 +140,7 @@ async fn report_kept(
     tokio::select! {
         () = &mut reported => {}
         lost = keep => {
-            tracing::debug!(task = %lease.task.id, ?lost, "no lease any more, reporting all the same");
+            tracing::debug!(task = %lease.task.id, ?lost, "lease lost, reporting all the same");
             reported.await;
         }
     }

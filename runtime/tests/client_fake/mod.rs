@@ -163,7 +163,10 @@ struct Service {
 macro_rules! service {
     (
         scripted {
-            $($scripted:ident: $asked:ident($request:ty) => $told:pat => $answer:expr => $response:ty;)*
+            $(
+                $scripted:ident: $asked:ident($request:ty)
+                    => $told:pat => $answer:expr => $response:ty;
+            )*
         }
         unscripted { $($name:ident: $other:ty => $nothing:ty;)* }
     ) => {
@@ -213,7 +216,8 @@ service! {
     scripted {
     enqueue: Enqueue(EnqueueRequest) => Told::Enqueue(it) => it => EnqueueResponse;
     get_job: GetJob(GetJobRequest) => Told::GetJob(it) => it => GetJobResponse;
-    cancel_job: CancelJob(CancelJobRequest) => Told::Nothing => CancelJobResponse {} => CancelJobResponse;
+    cancel_job: CancelJob(CancelJobRequest)
+        => Told::Nothing => CancelJobResponse {} => CancelJobResponse;
     lease_tasks: LeaseTasks(LeaseTasksRequest) => Told::LeaseTasks(it) => it => LeaseTasksResponse;
     heartbeat: Heartbeat(HeartbeatRequest) => Told::Heartbeat(it) => it => HeartbeatResponse;
     report_outcome: ReportOutcome(ReportOutcomeRequest)
