@@ -193,7 +193,15 @@ async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
     };
     match shard.call(Command::Lease(lease)).await.unwrap() {
         Reply::Leased(tasks) => tasks,
-        other => panic!("not a lease: {other:?}"),
+        Reply::Refused(_)
+        | Reply::Enqueued(_)
+        | Reply::Extended { .. }
+        | Reply::Reported
+        | Reply::Cancelled
+        | Reply::Job(_)
+        | Reply::Result(_)
+        | Reply::Ticked
+        | Reply::Again => panic!("not a lease"),
     }
 }
 
