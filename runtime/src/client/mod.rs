@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use silo_core::types::tenant::Tenant;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -37,7 +38,7 @@ use crate::proto::{
 };
 
 /// The tenant of every job where tenancy is off.
-const NO_TENANT: &str = "-";
+const NO_TENANT: &str = Tenant::SINGLE;
 
 /// A client. Clones share connections and what is known of the cluster's layout.
 ///

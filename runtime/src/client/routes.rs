@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use silo_core::types::tenant::hash_of;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
-use xxhash_rust::xxh64::xxh64;
 
 use crate::client::address::Address;
 use crate::proto::GetClusterInfoResponse;
 
 /// The position of a tenant among the shards' ranges: XXH64, seed 0, as 16 lower-case hex digits.
 pub fn tenant_hash(tenant: &str) -> String {
-    format!("{:016x}", xxh64(tenant.as_bytes(), 0))
+    format!("{:016x}", hash_of(tenant))
 }
 
 /// A shard and where it is served.

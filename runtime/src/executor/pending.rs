@@ -47,9 +47,24 @@ impl<C> Pending<C> {
     }
 
     /// The task group that it asks for tasks of, if it does.
-    pub(crate) const fn leases_from(&self) -> Option<&TaskGroup> {
+    pub(crate) fn leases_from(&self) -> Option<&TaskGroup> {
+        self.lease().map(|lease| &lease.group)
+    }
+
+    /// How many tasks it asks for.
+    pub(crate) fn tasks_max(&self) -> u32 {
+        self.lease().map_or(0, |lease| lease.tasks_max)
+    }
+
+    /// The same command asking for so many tasks, if it asks for tasks.
+    pub(crate) fn asking_for(&self, tasks_max: u32) -> Option<Command> {
+        let lease = self.lease()?.clone();
+        Some(Command::Lease(Lease { tasks_max, ..lease }))
+    }
+
+    const fn lease(&self) -> Option<&Lease> {
         match &self.command {
-            Command::Lease(lease) => Some(&lease.group),
+            Command::Lease(lease) => Some(lease),
             Command::Enqueue(_)
             | Command::LeaseJob(_)
             | Command::Heartbeat(_)
@@ -59,34 +74,6 @@ impl<C> Pending<C> {
             | Command::Result(_)
             | Command::SetAside(_)
             | Command::Tick => None,
-        }
-    }
-
-    /// The same command asking for so many tasks, if it asks for tasks.
-    pub(crate) fn asking_for(&self, tasks_max: u32) -> Option<Command> {
-        let Command::Lease(lease) = &self.command else {
-            return None;
-        };
-        let lease = Lease {
-            tasks_max,
-            ..lease.clone()
-        };
-        Some(Command::Lease(lease))
-    }
-
-    /// How many tasks it asks for.
-    pub(crate) const fn tasks_max(&self) -> u32 {
-        match &self.command {
-            Command::Lease(lease) => lease.tasks_max,
-            Command::Enqueue(_)
-            | Command::LeaseJob(_)
-            | Command::Heartbeat(_)
-            | Command::Report(_)
-            | Command::Cancel(_)
-            | Command::Get(_)
-            | Command::Result(_)
-            | Command::SetAside(_)
-            | Command::Tick => 0,
         }
     }
 }

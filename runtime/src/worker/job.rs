@@ -1,6 +1,6 @@
 //! What a handler is given.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,11 @@ impl Job {
 
     /// Why the handler should stop; `None` as long as it should not.
     pub fn stop_cause(&self) -> Option<StopCause> {
-        self.stop.cause.get().copied()
+        *self
+            .stop
+            .cause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,13 +58,15 @@ impl Job {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop {
     token: CancellationToken,
-    cause: Arc<OnceLock<StopCause>>,
+    cause: Arc<Mutex<Option<StopCause>>>,
 }
 
 impl Stop {
     /// Tells it; the first cause stays.
     pub(crate) fn ask(&self, cause: StopCause) {
-        let _ = self.cause.set(cause);
+        let mut first = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(cause);
+        drop(first);
         self.token.cancel();
     }
 }
