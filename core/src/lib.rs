@@ -2,7 +2,7 @@
 //! command.
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or starts a thread: time, entropy and
-//! identity come in with each command's [`shard::Stamp`]. The executor, the simulator, the model
+//! identity come in with each command's [`shard::command::Stamp`]. The executor, the simulator, the model
 //! checker and the fuzzer all call the same [`shard::decide`] and [`shard::fold`].
 //!
 //! | module | what lives there |
