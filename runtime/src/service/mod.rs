@@ -1,13 +1,13 @@
 //! The gRPC service: requests parsed, commands asked for, replies and refusals written.
 //!
 //! A call's way: [`gate`] (token, bounds on memory and time) → [`calls`] → [`parse`] (a message
-//! becomes a core command, or is refused) → [`route`] (which shard) → the shard → [`write`] (a
+//! becomes a core command, or is refused) → [`route`] (which shard) → the shard → [`mod@write`] (a
 //! reply becomes a message) or [`status`] (whatever was denied becomes a gRPC status).
 //!
 //! * [`serve`], [`ServiceOptions`]: the server and its bounds; health, reflection, draining
 //! * [`gate`]: what every call passes before its message is read, and after
 //! * [`calls`]: one method per RPC
-//! * [`parse`], [`write`]: messages to commands, replies to messages
+//! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
 //! * [`lease`]: tasks from several shards in fair shares
 //! * [`delivery`]: tasks on their way to a worker, handed back when they do not get there
