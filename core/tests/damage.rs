@@ -11,12 +11,12 @@ mod common;
 
 use bytes::Bytes;
 use common::{
-    Shard, failure, get, ids, job, lease_job, of_tenant, plain, retrying, success, tenant,
+    Shard, failure, get, gone, ids, job, lease_job, of_tenant, plain, retrying, success, tenant,
 };
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
-use silo_core::shard::refusal::Refusal;
+use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::table::attempt::{AttemptKey, Attempts};
@@ -270,18 +270,25 @@ fn a_leased_job_whose_payload_is_gone_is_set_aside_and_its_queue_goes_on() {
     let tasks = shard.lease(2);
     assert_eq!(ids(&tasks), ["a", "b"]);
     let aside = Command::SetAside(SetAside {
-        key: key.clone(),
+        task: tasks[1].id.clone(),
         reason: "its payload is missing".to_owned(),
     });
-    let refused = Reply::Refused(Refusal::Quarantined(key.clone()));
-    assert_eq!(shard.run(&aside), refused);
+    let over = gone(&tasks[1].id, Gone::Unknown);
+    assert_eq!(shard.run(&aside), over, "and its lease is over");
     assert!(is_set_aside(&shard, &key));
-    assert_eq!(shard.run(&aside), refused, "a second time changes nothing");
+    assert_eq!(shard.run(&aside), over, "a second time changes nothing");
     assert_eq!(ids(&shard.lease(5)), ["c"]);
-    let unknown = Command::SetAside(SetAside {
-        key: job("t", "nobody"),
-        reason: String::new(),
+}
+
+#[test]
+fn a_job_whose_lease_is_over_is_not_set_aside_for_what_was_found_in_it() {
+    let (mut shard, key) = three();
+    let task = shard.lease(2).remove(1);
+    shard.report(&task.id, success());
+    let aside = Command::SetAside(SetAside {
+        task: task.id.clone(),
+        reason: "its payload is missing".to_owned(),
     });
-    let refused = Reply::Refused(Refusal::JobNotFound(job("t", "nobody")));
-    assert_eq!(shard.run(&unknown), refused);
+    assert_eq!(shard.run(&aside), gone(&task.id, Gone::Unknown));
+    assert_eq!(shard.status(&key), Status::Succeeded);
 }

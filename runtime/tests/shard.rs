@@ -20,6 +20,7 @@ use silo_core::table::job::JobKey;
 use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use silo_core::table::state::Status;
 use silo_core::types::time::Millis;
+use silo_runtime::executor::limits::Dispatch;
 use silo_runtime::executor::replies::Failure;
 use silo_runtime::executor::shard::{Shard, ShardState};
 use silo_runtime::storage::backend::Storage;
@@ -27,7 +28,9 @@ use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::shard::ShardStore;
 use tempfile::tempdir;
 
-use crate::common::disk::{Mood, entry, files, memory, moody, open, reaches, start, within};
+use crate::common::disk::{
+    Mood, context, entry, files, memory, moody, open, reaches, start, within,
+};
 use crate::common::say;
 
 const HOUR: Millis = Millis::from_secs(3600);
@@ -333,6 +336,38 @@ async fn a_thousand_jobs_of_several_tenants_end() {
     .await;
     for key in &keys {
         assert_eq!(status(&shard, key).await, Status::Succeeded);
+    }
+    shard.close().await;
+}
+
+#[silo::test]
+async fn dispatch_before_durability_waits_for_payloads_that_storage_does_not_have_yet() {
+    const JOBS: u32 = 40;
+    let storage = memory().await;
+    let mut context = context(&storage);
+    context.limits.dispatch = Dispatch::Speculative;
+    let shard = Shard::start(entry(&storage).await, context);
+    reaches(&shard, |state| *state == ShardState::Open).await;
+    let payload = Bytes::from(vec![7; 5_000]);
+    let mut got = BTreeSet::new();
+    for number in 0..JOBS {
+        let mut large = held_for(&say::job("t", &format!("job-{number}")), HOUR);
+        large.payload = payload.clone();
+        // In one round with the enqueue: its payload is written while the lease is answered.
+        let asked = futures::join!(
+            call(&shard, say::enqueue(large)),
+            call(&shard, say::lease("g", 1))
+        );
+        let Reply::Leased(tasks) = asked.1 else {
+            panic!("a lease");
+        };
+        got.extend(tasks.into_iter().map(|task| {
+            assert_eq!(inline(&task.payload), &payload);
+            task.id.job
+        }));
+    }
+    while got.len() < JOBS as usize {
+        assert!(got.insert(next_task(&shard).await.id.job));
     }
     shard.close().await;
 }

@@ -13,7 +13,6 @@ use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::view::NeedItem;
-use silo_core::table::job::JobKey;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
 use silo_core::types::task::TaskId;
@@ -40,6 +39,11 @@ const INBOX_BATCH_MAX: usize = 1024;
 /// Flushes of the write-ahead log after which the tables are flushed too, so that opening the shard
 /// does not have to read a long log.
 const WAL_FLUSHES_MAX: u32 = 512;
+/// Pause before a row that seems to be damaged is read once more: compaction may have moved it.
+const DAMAGE_PAUSE: Duration = Duration::from_millis(500);
+/// A longer wait is slept in parts: the clock that deadlines are told by may run faster than time,
+/// by [`crate::clock::FORWARD_PER_MILLE`].
+const SLEEP_WHOLE_MAX: u64 = 1_000;
 /// Payloads of one reply that are read at once.
 const READS_MAX: usize = 16;
 /// Reads under way at once; the rest wait their turn.
@@ -161,7 +165,8 @@ impl Driver {
             let wait = self
                 .stage
                 .next_deadline()
-                .map(|at| at.since(stamp.now).get());
+                .map(|at| at.since(stamp.now).get())
+                .map(|ms| if ms > SLEEP_WHOLE_MAX { ms / 3 * 2 } else { ms });
             let idle = IDLE_FLUSH.saturating_sub(self.last_write.elapsed());
             let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
             let seen = self.durable_seen;
@@ -314,7 +319,7 @@ impl Driver {
             };
             self.loading = self.loading.saturating_add(1);
             let store = Arc::clone(&self.around.store);
-            let load = async move { Done::Loaded(id, load(&store, item).await) };
+            let load = async move { Done::Loaded(id, load_twice(&store, item).await) };
             self.jobs.push(load.boxed());
         }
     }
@@ -414,6 +419,17 @@ impl Driver {
     }
 }
 
+/// Reads; what seems to be damaged is looked at once more before anybody acts on it.
+async fn load_twice(store: &ShardStore, item: NeedItem) -> Result<Loaded, StorageError> {
+    match load(store, item.clone()).await {
+        Err(StorageError::Invalid { .. }) => {
+            sleep(DAMAGE_PAUSE).await;
+            load(store, item).await
+        }
+        read => read,
+    }
+}
+
 async fn load(store: &ShardStore, item: NeedItem) -> Result<Loaded, StorageError> {
     match item {
         NeedItem::Row(key) => Ok(Loaded::Row(store.get(&key).await?)),
@@ -471,11 +487,8 @@ fn deliverable(tasks: Vec<Task>, read: Vec<Result<(), Missing>>) -> (Vec<Task>, 
         }
         match failures.next() {
             Some(Missing::ForGood(reason)) => {
-                let TaskId { tenant, job, .. } = task.id;
-                undelivered.aside.push(SetAside {
-                    key: JobKey { tenant, job },
-                    reason,
-                });
+                let task = task.id;
+                undelivered.aside.push(SetAside { task, reason });
             }
             Some(Missing::ForNow) | None => undelivered.back.push(task.id),
         }

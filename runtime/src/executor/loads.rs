@@ -159,15 +159,15 @@ impl<C> Loads<C> {
         }
     }
 
-    /// The load has failed. Yields who cannot have what they need; those in line behind them try
-    /// for themselves.
+    /// The load has failed. Yields who cannot have what they need, with those who stand in line
+    /// behind them: one after the other they would only ask for the same.
     pub(crate) fn fail(&mut self, id: LoadId) -> Vec<Pending<C>> {
         let mut failed = Vec::new();
         for waiter in self.take(id) {
             if let Some(Waiting { pending, .. }) = self.waiting.remove(&waiter) {
                 let line = self.line_of(waiter, &pending);
-                self.woken.extend(line);
                 failed.push(pending);
+                failed.extend(line);
             }
         }
         failed

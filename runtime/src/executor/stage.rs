@@ -21,7 +21,7 @@ use silo_core::shard::commands::lease::TASKS_MAX;
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::decision::{Decision, Notice};
-use silo_core::shard::reply::Reply;
+use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem};
 use silo_core::shard::{decide, fold};
@@ -368,8 +368,9 @@ impl<C> Stage<C> {
     fn pass_to(&mut self, now: Timestamp) {
         let before = self.now;
         self.now = before.max(now);
-        let unheard = self.soft.first_expiry().filter(|at| *at > before);
-        if unheard.is_some_and(|at| self.now.since(at) > self.limits.proof_window) {
+        let window = self.limits.proof_window;
+        let is_overdue = |at| self.now.since(at) > window;
+        if self.now.since(before) > window && self.soft.first_expiry().is_some_and(is_overdue) {
             self.no_tick_before = self.now.after(self.limits.proof_window);
         }
     }
@@ -395,7 +396,8 @@ impl<C> Stage<C> {
     }
 
     fn next_tick(&self) -> Option<Timestamp> {
-        let wake = if self.is_ticking || self.is_closing {
+        let may = self.takes_new() && self.rounds.bytes() < self.limits.batch_bytes_max;
+        let wake = if self.is_ticking || self.is_closing || !may {
             None
         } else {
             self.soft.next_wake()
@@ -489,9 +491,11 @@ impl<C> Stage<C> {
         // What writes nothing, a refusal or a read, may always be sent again.
         let is_repeatable = !has_changes || pending.command.is_repeatable();
         // Tasks that went to nobody because proof could not be had would stay leased: without fresh
-        // proof they wait for their durability like all others.
+        // proof they wait for their durability like all others. So do those whose payload must be
+        // read: storage may not have it yet.
         let at_once = self.limits.dispatch == Dispatch::Speculative
             && matches!(pending.command, Command::Lease(_))
+            && is_whole_lease(&reply)
             && self.proof.age(self.now) <= self.limits.proof_window;
         let window = proof_window(&reply, self.limits.proof_window);
         let held = Held {
@@ -523,7 +527,8 @@ impl<C> Stage<C> {
         let Some(pending) = self.loads.line_up(pending) else {
             return;
         };
-        let need = self.need_of_all(&pending).unwrap_or(need);
+        let mut need = need;
+        need.add(self.need_of_all(&pending).unwrap_or_default());
         let ahead = self.limits.read_ahead_rows;
         let items = need.items.into_iter().map(|item| item.at_least(ahead));
         let items = items.collect();
@@ -593,4 +598,10 @@ impl<C> Stage<C> {
             unused_since,
         }
     }
+}
+
+/// Whether a reply hands out tasks, with everything that belongs to them.
+fn is_whole_lease(reply: &Reply) -> bool {
+    let is_whole = |task: &Task| matches!(task.payload, Content::Inline(_));
+    matches!(reply, Reply::Leased(tasks) if tasks.iter().all(is_whole))
 }

@@ -5,7 +5,7 @@
 use crate::shard::decision::{Decision, Notice};
 use crate::shard::draft::{Damage, Draft, Halt, damaged};
 use crate::shard::moves::leave;
-use crate::shard::refusal::Refusal;
+use crate::shard::refusal::{Gone, Refusal};
 use crate::shard::reply::Reply;
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
@@ -16,26 +16,40 @@ use crate::table::running::Runnings;
 use crate::table::state::{Position, StateRow, States, Status, status_of_bytes};
 use crate::table::tenant::Queue;
 use crate::types::name::{Priority, TaskGroup};
+use crate::types::task::TaskId;
 
-/// A job whose stored data cannot be read: leasing it again and again would get nobody anywhere.
+/// A leased job whose stored data cannot be read: leasing it again and again would get nobody
+/// anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
-    /// Which job.
-    pub key: JobKey,
+    /// The lease in which it was found. If that is over, so is the matter: whoever leases the job
+    /// next will find the same.
+    pub task: TaskId,
     /// What was found, in a sentence.
     pub reason: String,
 }
 
 /// Asks for what [`decide`] does; once that is done the answer is a refusal that says so.
 pub(crate) fn judge(aside: &SetAside, draft: &Draft<'_>) -> Result<Reply, Halt> {
-    let key = &aside.key;
-    match draft.state(key)? {
-        None => Err(Refusal::JobNotFound(key.clone()).into()),
-        Some(state) if matches!(state.position, Position::Quarantined { .. }) => {
-            Err(Refusal::Quarantined(key.clone()).into())
-        }
-        Some(_) => Err(damaged(key, aside.reason.clone())),
+    let task = &aside.task;
+    let key = JobKey {
+        tenant: task.tenant.clone(),
+        job: task.job.clone(),
+    };
+    let state = draft.state(&key)?;
+    if state
+        .as_ref()
+        .and_then(StateRow::lease)
+        .is_some_and(|lease| lease.is(task))
+    {
+        return Err(damaged(&key, aside.reason.clone()));
     }
+    let gone = Gone::Unknown;
+    Err(Refusal::LeaseNotFound {
+        task: task.clone(),
+        gone,
+    }
+    .into())
 }
 
 pub(crate) fn decide(damage: &Damage, mut draft: Draft<'_>) -> Result<Decision, Need> {
@@ -51,10 +65,11 @@ pub(crate) fn decide(damage: &Damage, mut draft: Draft<'_>) -> Result<Decision, 
 fn set_aside(damage: &Damage, draft: &mut Draft<'_>) -> Result<(), Halt> {
     let key = &damage.key;
     let now = draft.now();
-    let bytes = draft.bytes(&States::key(key))?;
-    let readable = bytes
-        .as_ref()
-        .and_then(|bytes| States::read_row(bytes).ok());
+    // A job without a state is none: nothing is made up for it.
+    let Some(bytes) = draft.bytes(&States::key(key))? else {
+        return Err(Refusal::Quarantined(key.clone()).into());
+    };
+    let readable = States::read_row(&bytes).ok();
     if readable
         .as_ref()
         .is_some_and(|s| matches!(s.position, Position::Quarantined { .. }))
@@ -71,9 +86,7 @@ fn set_aside(damage: &Damage, draft: &mut Draft<'_>) -> Result<(), Halt> {
         }
         // Which index row represents the job is not known; whoever meets it drops it.
         None => {
-            before = bytes
-                .as_ref()
-                .map(|b| status_of_bytes(b).unwrap_or(Status::Scheduled));
+            before = Some(status_of_bytes(&bytes).unwrap_or(Status::Scheduled));
             draft.delete::<Runnings>(key);
             draft.step(SoftStep::LeaseEnded(key.clone()));
             StateRow::new(
