@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
-use std::io::Read as _;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -55,20 +55,33 @@ impl Site {
 
 /// A running server. Killed when it goes out of scope.
 pub(crate) struct Server {
-    child: Child,
+    /// None once it has ended.
+    child: Option<Child>,
     addr: SocketAddr,
+    log: PathBuf,
 }
 
 impl Server {
     fn start(config: &Path, addr: SocketAddr) -> Self {
+        // A file, not a pipe: a pipe that nobody reads would stop the server when it is full.
+        let log = config.with_extension("log");
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let child = silo()
             .args(["serve", "-c"])
             .arg(config)
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, addr }
+        Self {
+            child: Some(child),
+            addr,
+            log,
+        }
     }
 
     /// A client, once the server answers.
@@ -80,37 +93,44 @@ impl Server {
 
     /// kill -9.
     pub(crate) fn kill_nine(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Asks it to stop, as an init system does.
     pub(crate) fn terminate(&self) {
         let status = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args(["-TERM", &self.child.as_ref().unwrap().id().to_string()])
             .status();
         assert!(status.unwrap().success());
     }
 
-    /// Waits until it has ended; its exit status and what it said.
+    /// Waits until it has ended; its exit status and what was said here so far.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
-        let mut stderr = self.child.stderr.take().unwrap();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut said = String::new();
-            stderr.read_to_string(&mut said).unwrap();
-            said
-        });
-        // Standard error ends when the process does.
-        let said = tokio::time::timeout(Duration::from_secs(60), read).await;
-        let said = said.expect("the server ends").unwrap();
-        (self.child.wait().unwrap(), said)
+        let said = self.log.clone();
+        let mut child = self.child.take().unwrap();
+        let wait = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        let status = tokio::time::timeout(Duration::from_secs(60), wait).await;
+        let status = status.expect("the server ends").unwrap();
+        (status, std::fs::read_to_string(said).unwrap())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let Some(child) = &mut self.child else {
+            return;
+        };
+        if std::thread::panicking() {
+            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = said.lines().collect();
+            let last = lines.len().saturating_sub(40);
+            let ended = child.try_wait();
+            eprintln!("{ended:?}, it said:\n{}", lines[last..].join("\n"));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
