@@ -2,8 +2,8 @@
 //! command.
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or starts a thread: time, entropy and
-//! identity come in with each command's [`shard::command::Stamp`]. The executor, the simulator, the model
-//! checker and the fuzzer all call the same [`shard::decide`] and [`shard::fold`].
+//! identity come in with each command's [`shard::command::Stamp`]. The executor and the tests, and
+//! simulator, model checker and fuzzer to come, all call the same [`shard::decide`] and [`shard::fold`].
 //!
 //! | module | what lives there |
 //! |---|---|

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::Deserialize;
+use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use thiserror::Error;
 
 use crate::cli::Dev;
-
-/// Where data goes when nobody says.
-const DATA_DIR: &str = "silo-data";
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -119,7 +117,7 @@ impl Default for Config {
             shards: Shards::default(),
             leases: Leases::default(),
             flush: Flush::default(),
-            database: files_in(PathBuf::from(DATA_DIR)),
+            database: StorageConfig::default(),
             log: Log::default(),
         }
     }
@@ -258,6 +256,11 @@ impl Config {
                 lease.to_string(),
                 "100 to 86400000",
             ));
+        }
+        let unflushed_max = StageLimits::default().unflushed_bytes_max;
+        if !(1..=unflushed_max).contains(&self.flush.bytes) {
+            let bound = "1 to 67108864: beyond that much nothing new is begun";
+            return Err(out("flush.bytes", self.flush.bytes.to_string(), bound));
         }
         if server.token.as_ref().is_some_and(String::is_empty) {
             return Err(out(

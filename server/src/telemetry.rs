@@ -1,21 +1,15 @@
 //! Where log lines go: standard error, as text or JSON, filtered by `RUST_LOG`.
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogFormat;
 
-/// Installs the process's subscriber. `RUST_LOG` says what is logged; default: `info`.
+/// What is logged unless `RUST_LOG` says otherwise. SlateDB tells of every flush at `info`.
+const FILTER_DEFAULT: &str = "info,slatedb=warn";
+
+/// Installs the process's subscriber.
 pub(crate) fn install(format: LogFormat) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy()
-        // SlateDB tells of every flush and compaction at this level.
-        .add_directive(
-            "slatedb=warn"
-                .parse()
-                .unwrap_or_else(|_| LevelFilter::WARN.into()),
-        );
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| FILTER_DEFAULT.into());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -2,8 +2,8 @@
 //!
 //! One file per invariant. A caller reads rows once ([`image::Image::read`]) and asks for all that
 //! does not hold: [`check_all`] of one state, [`check_step`] of two states before and after a
-//! command, [`check_soft`] of soft state against the rows it was made from. The simulator, the
-//! model checker, the fuzzer and the tests all call the same three functions.
+//! command, [`check_soft`] of soft state against the rows it was made from. Whoever
+//! checks, tests today, simulator, model checker and fuzzer to come, calls these three.
 //!
 //! An invariant that is not in [`ALL`], [`STEPS`] or [`SOFT`] is not checked by anybody; a test
 //! fails when one of these has no state that is known to break it.

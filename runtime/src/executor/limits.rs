@@ -15,7 +15,7 @@ pub struct StageLimits {
     pub round_commands_max: usize,
     /// Bytes of a round's batch; the round that reaches this takes no further command.
     pub batch_bytes_max: usize,
-    /// Bytes written and not durable; beyond this only commands that wait for rows go on.
+    /// Bytes written and not durable; beyond this only commands that have waited for rows go on.
     pub unflushed_bytes_max: u64,
     /// Bytes of the working set.
     pub cache_bytes_max: usize,

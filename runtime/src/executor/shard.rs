@@ -190,7 +190,8 @@ impl Shard {
         }
     }
 
-    /// Finishes what was asked, makes it durable, and closes storage.
+    /// Finishes what the shard has begun on, makes it durable, and closes storage. What is still
+    /// in the inbox is refused with [`Failure::Closing`].
     pub async fn close(&self) {
         self.closing.cancel();
         let mut task = self.task.lock().await;

@@ -42,13 +42,14 @@ use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 /// What the stage asks its driver to do.
 #[derive(Debug, PartialEq)]
 pub enum Output<C> {
-    /// Read this; answer with [`Stage::loaded`] or [`Stage::load_failed`].
+    /// Read this; answer with [`Stage::loaded`], [`Stage::load_failed`] or [`Stage::load_damaged`].
     Load(LoadId, NeedItem),
     /// Write this batch; answer with [`Stage::accepted`].
     Write(Round, Vec<(Key, Option<Bytes>)>),
     /// Make what was accepted durable; answer with [`Stage::flushed`].
     Flush,
-    /// Find out whether this process still owns the shard; answer with [`Stage::proven`].
+    /// Find out whether this process still owns the shard; answer with [`Stage::proven`] or
+    /// [`Stage::proof_failed`].
     Prove,
     /// Answer a caller.
     Release(C, Answer),

@@ -9,7 +9,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StorageConfig {
-    /// The object store.
+    /// The object store; by default files in `silo-data`, fsync on.
+    #[serde(default = "default_backend")]
     pub backend: BackendConfig,
     /// Size of the one block cache that all shards share, in bytes.
     #[serde(default = "default_cache_bytes")]
@@ -20,6 +21,12 @@ pub struct StorageConfig {
     /// Time limits of single operations.
     #[serde(default)]
     pub time_limits: TimeLimits,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self::new(default_backend())
+    }
 }
 
 impl StorageConfig {
@@ -166,6 +173,13 @@ impl TimeLimits {
 
     pub(crate) fn delete(&self) -> Duration {
         Duration::from_millis(self.delete_ms)
+    }
+}
+
+fn default_backend() -> BackendConfig {
+    BackendConfig::Fs {
+        path: PathBuf::from("silo-data"),
+        fsync: true,
     }
 }
 
