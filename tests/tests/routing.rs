@@ -291,6 +291,48 @@ async fn a_lease_keeps_to_its_bytes() -> Result<(), Trouble> {
 }
 
 #[silo::test]
+async fn the_jobs_of_each_shard_are_counted() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    let tenants = tenants(&server);
+    for (index, tenant) in tenants.iter().enumerate() {
+        fill(&mut c, tenant, index).await?;
+    }
+    let totals = async |c: &mut Client| {
+        let info = c.get_node_info(GetNodeInfoRequest {}).await?.into_inner();
+        let of = |shard: &OwnedShardInfo| (shard.total_jobs, shard.completed_jobs);
+        Ok::<Vec<_>, Trouble>(info.owned_shards.iter().map(of).collect())
+    };
+    assert_eq!(totals(&mut c).await?, [(0, 0), (1, 0), (2, 0), (3, 0)]);
+    // However they end they are completed, and still there.
+    let named = LeaseTasksRequest {
+        shard: Some(server.shard_ids()[3].clone()),
+        ..lease(2)
+    };
+    let tasks = c.lease_tasks(named).await?.into_inner().tasks;
+    let ends = [
+        Outcome::Success(data(b"\xc0")),
+        Outcome::Failure(Failure::default()),
+    ];
+    for (task, end) in tasks.iter().zip(ends) {
+        c.report_outcome(report(task, end)).await?;
+    }
+    let tenant = Some(tenants[0].clone());
+    c.enqueue(EnqueueRequest {
+        tenant: tenant.clone(),
+        ..enqueue("job")
+    })
+    .await?;
+    c.cancel_job(CancelJobRequest {
+        tenant,
+        ..cancel("job")
+    })
+    .await?;
+    assert_eq!(totals(&mut c).await?, [(1, 1), (1, 0), (2, 0), (3, 2)]);
+    server.stop().await
+}
+
+#[silo::test]
 async fn the_layout_is_told() -> Result<(), Trouble> {
     let server = start().await?;
     let mut c = server.client().await?;
