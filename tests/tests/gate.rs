@@ -378,8 +378,8 @@ async fn bytes_in_flight_are_bounded() -> Result<(), Trouble> {
     let mut c = server.client().await?;
     let raw = Connection::open(server.address).await?;
     let mut call = raw.call(ENQUEUE, &[]).await?;
-    // Announced, and not sent: the room is taken all the same.
     call.send(header(u32::try_from(5 * MIB)?), false)?;
+    call.send(vec![0; 5 * MIB - 1], false)?;
     let status = until_refused(&mut c).await?;
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert_eq!(reason(&status), "TOO_MANY_BYTES");
@@ -388,6 +388,77 @@ async fn bytes_in_flight_are_bounded() -> Result<(), Trouble> {
     c.get_cluster_info(GetClusterInfoRequest {}).await?;
     drop(call);
     until_taken(&mut c).await?;
+    server.stop().await
+}
+
+#[silo::test]
+async fn what_is_announced_and_not_sent_costs_a_part() -> Result<(), Trouble> {
+    let server = start(small()).await?;
+    let mut c = server.client().await?;
+    let raw = Connection::open(server.address).await?;
+    let mut calls = Vec::new();
+    for _ in 0..16 {
+        let mut call = raw.call(ENQUEUE, &[]).await?;
+        call.send(header(u32::try_from(5 * MIB)?), false)?;
+        calls.push(call);
+    }
+    let status = until_refused(&mut c).await?;
+    assert_eq!(reason(&status), "TOO_MANY_BYTES");
+    // Fifteen are not enough to keep others out.
+    calls.pop();
+    until_taken(&mut c).await?;
+    server.stop().await
+}
+
+#[silo::test]
+async fn a_request_has_to_arrive_in_time() -> Result<(), Trouble> {
+    let request_arrival_max = Duration::from_millis(300);
+    let server = start(ServiceOptions {
+        request_arrival_max,
+        ..small()
+    })
+    .await?;
+    let mut c = server.client().await?;
+    let raw = Connection::open(server.address).await?;
+    let mut call = raw.call(ENQUEUE, &[]).await?;
+    call.send(header(u32::try_from(5 * MIB)?), false)?;
+    call.send(vec![0; 5 * MIB - 1], false)?;
+    let status = timeout(Duration::from_secs(30), call.answer())
+        .await??
+        .status;
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(reason(&status), "REQUEST_TOO_SLOW");
+    // Its room is free again.
+    c.enqueue(enqueue("job")).await?;
+    // Nor does a request without an end go on for ever.
+    let mut call = raw.call(ENQUEUE, &[]).await?;
+    call.send(framed(&enqueue("other").encode_to_vec()), false)?;
+    let status = timeout(Duration::from_secs(30), call.answer())
+        .await??
+        .status;
+    assert_eq!(reason(&status), "REQUEST_TOO_SLOW");
+    server.stop().await
+}
+
+#[silo::test]
+async fn a_request_is_no_larger_than_one_payload_needs() -> Result<(), Trouble> {
+    let server = start(ServiceOptions {
+        message_bytes_max: 9 * MIB,
+        request_bytes_in_flight_max: 9 * MIB,
+        ..small()
+    })
+    .await?;
+    let raw = Connection::open(server.address).await?;
+    let mut large = raw.call(ENQUEUE, &[]).await?;
+    large.send(header(u32::try_from(5 * MIB + 1)?), false)?;
+    let status = large.answer().await?.status;
+    assert_eq!(reason(&status), "REQUEST_TOO_LARGE");
+    // Nor may several messages be: none of them is asked for.
+    let mut several = raw.call(ENQUEUE, &[]).await?;
+    several.send(framed(&enqueue("job").encode_to_vec()), false)?;
+    several.send(header(u32::try_from(5 * MIB)?), false)?;
+    let status = several.answer().await?.status;
+    assert_eq!(reason(&status), "REQUEST_TOO_LARGE");
     server.stop().await
 }
 

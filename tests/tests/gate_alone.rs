@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response};
 use silo_runtime::service::gate::budget::Budget;
 use silo_runtime::service::gate::deadline::timeout;
+use silo_runtime::service::gate::metered::RequestRules;
 use silo_runtime::service::gate::{GateLayer, Rules};
 use silo_tests::messages::reason;
 use silo_tests::server::Trouble;
@@ -21,10 +22,13 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 fn rules() -> Rules {
     Rules {
         token: None,
-        message_bytes_max: 1000,
         calls: Arc::new(Semaphore::new(1)),
         calls_max: 1,
-        budget: Budget::new(1000),
+        requests: RequestRules {
+            bytes_max: 1000,
+            arrival_max: Duration::from_secs(30),
+            budget: Budget::new(1000),
+        },
         call_deadline_max: Duration::from_secs(60),
         draining: CancellationToken::new(),
         cut: CancellationToken::new(),

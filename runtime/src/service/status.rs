@@ -64,7 +64,7 @@ pub fn code(denial: &Denial) -> Code {
         | Denial::TooManyCalls(_)
         | Denial::TooManyBytes(_) => Code::ResourceExhausted,
         Denial::Unauthenticated => Code::Unauthenticated,
-        Denial::DeadlineExceeded => Code::DeadlineExceeded,
+        Denial::DeadlineExceeded | Denial::RequestTooSlow(_) => Code::DeadlineExceeded,
         // What was asked may have been done: not for blind repetition.
         Denial::ShuttingDown => Code::Aborted,
         Denial::ResetForbidden => Code::PermissionDenied,
@@ -94,6 +94,7 @@ pub fn reason(denial: &Denial) -> &'static str {
         Denial::NotImplemented(_) => "NOT_IMPLEMENTED",
         Denial::AnswerTooLarge { .. } => "ANSWER_TOO_LARGE",
         Denial::RequestTooLarge { .. } => "REQUEST_TOO_LARGE",
+        Denial::RequestTooSlow(_) => "REQUEST_TOO_SLOW",
         Denial::TooManyCalls(_) => "TOO_MANY_CALLS",
         Denial::TooManyBytes(_) => "TOO_MANY_BYTES",
         Denial::Unauthenticated => "TOKEN_INVALID",
@@ -126,6 +127,7 @@ fn ids(denial: &Denial) -> HashMap<String, String> {
             ("bytes", bytes.to_string()),
             ("bytes_max", bytes_max.to_string()),
         ],
+        Denial::RequestTooSlow(max) => vec![("arrival_ms_max", max.as_millis().to_string())],
         Denial::TooManyCalls(calls_max) => vec![("calls_max", calls_max.to_string())],
         Denial::TooManyBytes(bytes_max) => vec![("bytes_max", bytes_max.to_string())],
         Denial::Failed(_)
@@ -192,6 +194,7 @@ fn pushback(denial: &Denial) -> Option<i64> {
         | Denial::NotImplemented(_)
         | Denial::Unauthenticated
         | Denial::DeadlineExceeded
+        | Denial::RequestTooSlow(_)
         | Denial::ShuttingDown
         | Denial::ResetForbidden
         | Denial::ResetFailed(_)

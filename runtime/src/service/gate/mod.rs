@@ -33,9 +33,8 @@ use tracing::error;
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::answer::Answer;
-use crate::service::gate::budget::Budget;
 use crate::service::gate::deadline::Deadline;
-use crate::service::gate::metered::{Held, Metered};
+use crate::service::gate::metered::{Held, Metered, RequestRules};
 use crate::service::gate::token::Token;
 
 const SILO: &str = "/silo.v1.Silo/";
@@ -57,14 +56,12 @@ pub struct Gate<S> {
 pub struct Rules {
     /// What callers must show.
     pub token: Option<Token>,
-    /// Largest request.
-    pub message_bytes_max: usize,
     /// Calls at once.
     pub calls: Arc<Semaphore>,
     /// How many they are when none is in flight.
     pub calls_max: usize,
-    /// Bytes of requests at once.
-    pub budget: Budget,
+    /// What requests keep to while they arrive.
+    pub requests: RequestRules,
     /// How long any call may take.
     pub call_deadline_max: Duration,
     /// Set when shutdown begins: streams that would go on end.
@@ -155,8 +152,7 @@ where
         return Ok(deny(Denial::TooManyCalls(rules.calls_max)));
     };
     let held = Held::default();
-    let (budget, bytes_max) = (rules.budget.clone(), rules.message_bytes_max);
-    let metered = |body| Body::new(Metered::new(body, budget, bytes_max, held.clone()));
+    let metered = |body| Body::new(Metered::new(body, rules.requests.clone(), held.clone()));
     // Making the future may panic as well as polling it.
     let request = request.map(metered);
     let handled = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
