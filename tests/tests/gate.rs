@@ -8,7 +8,9 @@ use futures::StreamExt as _;
 use h2::Ping;
 use prost::Message as _;
 use silo_runtime::proto::report_outcome_request::Outcome;
-use silo_runtime::proto::{EnqueueRequest, Failure, GetClusterInfoRequest, RetryPolicy};
+use silo_runtime::proto::{
+    EnqueueRequest, Failure, GetClusterInfoRequest, LeaseTasksRequest, RetryPolicy,
+};
 use silo_runtime::service::ServiceOptions;
 use silo_tests::messages::{data, enqueue, get, lease, lease_one, reason, report};
 use silo_tests::raw::{Connection, framed, header};
@@ -23,6 +25,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 const ENQUEUE: &str = "/silo.v1.Silo/Enqueue";
 const LEASE: &str = "/silo.v1.Silo/LeaseTasks";
+const GET: &str = "/silo.v1.Silo/GetJob";
 const MIB: usize = 1 << 20;
 
 /// The smallest bounds that fit into each other.
@@ -407,6 +410,7 @@ async fn what_is_announced_and_not_sent_costs_a_part() -> Result<(), Trouble> {
     // Fifteen are not enough to keep others out.
     calls.pop();
     until_taken(&mut c).await?;
+    drop(calls);
     server.stop().await
 }
 
@@ -463,6 +467,74 @@ async fn a_request_is_no_larger_than_one_payload_needs() -> Result<(), Trouble> 
 }
 
 #[silo::test]
+async fn answers_that_nobody_takes_are_bounded() -> Result<(), Trouble> {
+    let server = start(ServiceOptions {
+        answer_bytes_in_flight_max: 5 * MIB,
+        ..small()
+    })
+    .await?;
+    let mut c = server.client().await?;
+    c.enqueue(EnqueueRequest {
+        payload: Some(data(&vec![1; MIB - 200])),
+        ..enqueue("large")
+    })
+    .await?;
+    let raw = Connection::open_with_window(server.address, 0).await?;
+    let ask = async || {
+        let mut call = raw.call(GET, &[]).await?;
+        call.send(framed(&get("large").encode_to_vec()), true)?;
+        call.begun().await
+    };
+    let mut untaken = Vec::new();
+    for _ in 0..5 {
+        let answer = ask().await?;
+        assert!(answer.refused.is_none(), "{answer:?}");
+        untaken.push(answer);
+    }
+    let status = ask().await?.refused.expect("no room for a sixth");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(reason(&status), "TOO_MANY_ANSWER_BYTES");
+    assert_eq!(pushback(&status), Some("200"));
+    // Nor is there room to begin a lease; what carries no data goes on.
+    let status = c.lease_tasks(lease(1)).await.expect_err("no room");
+    assert_eq!(reason(&status), "TOO_MANY_ANSWER_BYTES");
+    assert_eq!(pushback(&status), Some("200"));
+    c.enqueue(enqueue("small")).await?;
+    // With room for a share but not for the task, the task is handed back, not lost.
+    untaken.pop();
+    c.enqueue(EnqueueRequest {
+        payload: Some(data(&vec![1; MIB])),
+        metadata: [("more".to_owned(), "m".repeat(10_000))].into(),
+        task_group: "other".to_owned(),
+        ..enqueue("larger")
+    })
+    .await?;
+    let from_other = || LeaseTasksRequest {
+        task_group: "other".to_owned(),
+        ..lease(1)
+    };
+    // The answer that was left takes a moment to go.
+    let room = async { while c.lease_tasks(lease(0)).await.is_err() {} };
+    timeout(Duration::from_secs(30), room).await?;
+    let answer = c.lease_tasks(from_other()).await.map(|_| ());
+    let status = answer.expect_err("no room");
+    assert_eq!(reason(&status), "TOO_MANY_ANSWER_BYTES");
+    drop(untaken);
+    let taken = async {
+        loop {
+            if let Ok(answer) = c.lease_tasks(from_other()).await
+                && let Some(task) = answer.into_inner().tasks.into_iter().next()
+            {
+                return task;
+            }
+        }
+    };
+    let task = timeout(Duration::from_secs(30), taken).await?;
+    assert_eq!(task.attempt_number, 1);
+    server.stop().await
+}
+
+#[silo::test]
 async fn calls_in_flight_are_bounded() -> Result<(), Trouble> {
     let service = ServiceOptions {
         requests_in_flight_max: 1,
@@ -507,6 +579,10 @@ async fn options_that_contradict_themselves_are_refused() -> Result<(), Trouble>
         },
         ServiceOptions {
             request_bytes_in_flight_max: 5 * MIB - 1,
+            ..small()
+        },
+        ServiceOptions {
+            answer_bytes_in_flight_max: 5 * MIB - 1,
             ..small()
         },
         ServiceOptions {

@@ -76,6 +76,9 @@ pub enum Denial {
     /// Too many bytes at once.
     #[error("requests in flight already take all of the {0} bytes there are: try again later")]
     TooManyBytes(usize),
+    /// Too many bytes on their way out.
+    #[error("answers on their way out take all of the {0} bytes there are: try again later")]
+    TooManyAnswerBytes(usize),
     /// No token, or a wrong one.
     #[error("a valid token is needed: send it as `authorization: Bearer <token>`")]
     Unauthenticated,

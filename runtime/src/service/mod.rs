@@ -11,9 +11,11 @@
 //! * [`route`]: which shard a call is for
 //! * [`lease`]: tasks from several shards in fair shares
 //! * [`delivery`]: tasks on their way to a worker, handed back when they do not get there
+//! * [`answers`]: the memory that answers take until they have left
 //! * [`cluster`]: what a node tells about itself
 //! * [`denial`], [`status`]: every way to say no, and the one table of codes, reasons and texts
 
+pub mod answers;
 pub mod calls;
 pub mod cluster;
 pub mod delivery;
@@ -79,6 +81,8 @@ pub struct ServiceOptions {
     pub requests_in_flight_max: usize,
     /// Bytes of all requests that are being received or handled.
     pub request_bytes_in_flight_max: usize,
+    /// Bytes of all answers with job data that are being made or sent.
+    pub answer_bytes_in_flight_max: usize,
     /// How long a request may take to arrive. What it takes of the memory for requests is given
     /// back then.
     pub request_arrival_max: Duration,
@@ -137,6 +141,11 @@ impl ServiceOptions {
             let value = self.request_bytes_in_flight_max;
             return wrong("request_bytes_in_flight_max", value, bound);
         }
+        if self.answer_bytes_in_flight_max < self.message_bytes_max {
+            let bound = format!("at least message_bytes_max, {}", self.message_bytes_max);
+            let value = self.answer_bytes_in_flight_max;
+            return wrong("answer_bytes_in_flight_max", value, bound);
+        }
         let token_bytes = self.token.as_ref().map_or(usize::MAX, String::len);
         for (option, value) in [
             ("token's length", token_bytes),
@@ -164,6 +173,7 @@ impl Default for ServiceOptions {
             streams_max: 1024,
             requests_in_flight_max: 16_384,
             request_bytes_in_flight_max: 256 * MIB,
+            answer_bytes_in_flight_max: 256 * MIB,
             request_arrival_max: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(20),
             call_deadline_max: Duration::from_secs(300),
@@ -183,6 +193,10 @@ impl fmt::Debug for ServiceOptions {
             .field(
                 "request_bytes_in_flight_max",
                 &self.request_bytes_in_flight_max,
+            )
+            .field(
+                "answer_bytes_in_flight_max",
+                &self.answer_bytes_in_flight_max,
             )
             .field("request_arrival_max", &self.request_arrival_max)
             .field("drain_timeout", &self.drain_timeout)

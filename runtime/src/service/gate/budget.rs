@@ -49,6 +49,19 @@ impl Budget {
 }
 
 impl Reserved {
+    /// How many bytes these are.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives back what is more than so many bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes = self.bytes.saturating_sub(less);
+        self.free.fetch_add(less, Ordering::AcqRel);
+    }
+
     /// Takes more, so that it is so many bytes in all. False, and nothing taken, when there are not
     /// so many.
     #[must_use]

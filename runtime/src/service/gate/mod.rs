@@ -30,6 +30,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::error;
 
+use crate::service::answers::Paid;
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::answer::Answer;
@@ -168,10 +169,12 @@ where
     };
     let mut response = response?;
     let delivery = response.extensions_mut().remove::<Delivery>();
+    let paid = response.extensions_mut().remove::<Paid>();
     Ok(response.map(|body| {
         let mut answer = Answer::new(body);
         answer.permit = Some(permit);
         answer.delivery = delivery;
+        answer.paid = paid;
         Body::new(answer)
     }))
 }
