@@ -9,7 +9,8 @@ use h2::Ping;
 use prost::Message as _;
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::{
-    EnqueueRequest, Failure, GetClusterInfoRequest, LeaseTasksRequest, RetryPolicy,
+    EnqueueRequest, Failure, GetClusterInfoRequest, LeaseTasksRequest, ResetShardsRequest,
+    RetryPolicy,
 };
 use silo_runtime::service::ServiceOptions;
 use silo_tests::messages::{data, enqueue, get, lease, lease_one, reason, report};
@@ -18,9 +19,9 @@ use silo_tests::server::{Client, Server, Setup, Trouble};
 use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
-use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_reflection::pb::{v1, v1alpha};
 
 const ENQUEUE: &str = "/silo.v1.Silo/Enqueue";
@@ -96,6 +97,41 @@ async fn health_follows_the_shards_and_the_shutdown() -> Result<(), Trouble> {
         let end = watch.message().await.expect_err("the server goes");
         assert_eq!(end.code(), Code::Unavailable);
     }
+    server.stop().await
+}
+
+/// What the health service says next of the server as a whole.
+async fn next(watch: &mut tonic::Streaming<HealthCheckResponse>) -> Result<String, Trouble> {
+    let said = timeout(Duration::from_secs(30), watch.message()).await??;
+    let status = said.ok_or("the health service has ended")?.status();
+    Ok(status.as_str_name().to_owned())
+}
+
+#[silo::test]
+async fn health_follows_shards_that_are_replaced() -> Result<(), Trouble> {
+    let server = Server::start(Setup {
+        shards: 2,
+        dev_mode: true,
+        ..Setup::default()
+    })
+    .await?;
+    let mut health = HealthClient::new(server.channel().await?);
+    let watch = health.watch(HealthCheckRequest::default()).await?;
+    let mut watch = watch.into_inner();
+    while next(&mut watch).await? != "SERVING" {}
+    // Slow enough for the health service to see it.
+    server.set_put_delay(Duration::from_millis(100));
+    let mut c = server.client().await?;
+    c.reset_shards(ResetShardsRequest {}).await?;
+    server.set_put_delay(Duration::ZERO);
+    assert_eq!(next(&mut watch).await?, "NOT_SERVING");
+    assert_eq!(next(&mut watch).await?, "SERVING");
+    // One of two is enough not to serve.
+    server.node.shards()[1].close().await;
+    assert_eq!(next(&mut watch).await?, "NOT_SERVING");
+    // And the next reset brings it back.
+    c.reset_shards(ResetShardsRequest {}).await?;
+    assert_eq!(next(&mut watch).await?, "SERVING");
     server.stop().await
 }
 

@@ -272,13 +272,10 @@ pub async fn serve(
 
     info!(%address, "taking connections");
     let mut follow = pin!(health::follow(node, reporter.clone()));
-    let mut is_followed = true;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
+    tokio::select! {
+            () = shutdown.cancelled() => {}
             ended = &mut serving => return Err(ended.err().map_or(ServeError::Ended, Into::into)),
-            () = &mut follow, if is_followed => is_followed = false,
-        }
+            never = &mut follow => match never {},
     }
 
     info!("shutting down");
