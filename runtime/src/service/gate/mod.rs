@@ -6,6 +6,7 @@
 //!
 //! * [`token`]: the bearer token
 //! * [`budget`], [`metered`]: the memory that requests take before a handler sees them
+//! * [`trace`]: the span of a call
 //! * [`deadline`]: when a call is over
 //! * [`answer`]: what is left to do while an answer leaves
 
@@ -14,6 +15,7 @@ pub mod budget;
 pub mod deadline;
 pub mod metered;
 pub mod token;
+pub mod trace;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
-use tracing::error;
+use tracing::{Instrument as _, error};
 
 use crate::service::answers::Paid;
 use crate::service::delivery::Delivery;
@@ -127,8 +129,9 @@ where
     {
         return Ok(deny(Denial::Unauthenticated));
     }
-    if path.starts_with(SILO) {
-        return call(&rules, inner, request).await;
+    if let Some(method) = path.strip_prefix(SILO) {
+        let span = trace::span(method, request.headers());
+        return call(&rules, inner, request).instrument(span).await;
     }
     let response = inner.call(request).await?;
     let draining = rules.draining.clone();
