@@ -2,9 +2,9 @@
 //!
 //! Only shards that may have ready work of the group are asked, at once, beginning with another one
 //! each time. A shard that gave its whole share may be asked for more when others gave less. One
-//! shard's error drops only its share, and so does its slowness: once one shard has handed tasks out,
-//! their leases run, and the others have only a moment left to answer. What a shard leases after
-//! that finds nobody waiting, and its driver takes it back.
+//! shard's error drops only its share, and so does its slowness: once one shard has handed tasks
+//! out, their leases run, and the others have only a moment left to answer. What a shard leases
+//! after that finds nobody waiting, and its driver takes it back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The tracing span of a call: its method, and the caller's trace (W3C Trace Context) if it has one.
+//! The tracing span of a call: its method, and the caller's trace (W3C Trace Context) if there is
+//! one.
 //!
 //! Whatever stands in the headers is a stranger's word. Only what has the right shape is recorded,
 //! so that it can neither break a log's lines nor fill them.
