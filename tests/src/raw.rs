@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{PingPong, SendStream};
-use http::{HeaderMap, Request};
+use h2::{PingPong, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response};
 use tokio::net::TcpStream;
 use tonic::Status;
 
@@ -24,6 +24,14 @@ pub struct Connection {
 pub struct Call {
     sending: SendStream<Bytes>,
     response: ResponseFuture,
+}
+
+/// An answer that has begun and is not taken.
+#[derive(Debug)]
+pub struct Untaken {
+    /// Set when there is nothing to take.
+    pub refused: Option<Status>,
+    _open: (SendStream<Bytes>, Response<RecvStream>),
 }
 
 /// What a call was answered with.
@@ -100,6 +108,20 @@ impl Call {
         let response = response.await?;
         drop((sending, response));
         Ok(())
+    }
+
+    /// Waits until the server has begun to answer, and takes none of it.
+    ///
+    /// # Errors
+    /// When the call was broken off.
+    pub async fn begun(self) -> Result<Untaken, Trouble> {
+        let Self { sending, response } = self;
+        let response = response.await?;
+        let refused = Status::from_header_map(response.headers());
+        Ok(Untaken {
+            refused,
+            _open: (sending, response),
+        })
     }
 
     /// Waits for the answer.

@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::store::Holding;
+
 /// Why a test could not be set up, or did not end cleanly.
 pub type Trouble = Box<dyn Error + Send + Sync>;
 
@@ -68,6 +70,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its storage, which can be made slow.
     pub store: Arc<ThrottledStore<InMemory>>,
+    /// The same, where single shards can be held up.
+    pub holding: Arc<Holding>,
     /// Cancelled to shut it down.
     pub shutdown: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -104,7 +108,8 @@ impl Server {
             ..ThrottleConfig::default()
         };
         let store = Arc::new(ThrottledStore::new(InMemory::new(), delays));
-        let storage = storage(&store)?;
+        let holding = Arc::new(Holding::new(store.clone()));
+        let storage = storage(&holding)?;
         let context = ShardContext {
             storage,
             clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
@@ -119,6 +124,7 @@ impl Server {
             node,
             address,
             store,
+            holding,
             shutdown,
             serving,
         })
@@ -165,6 +171,7 @@ impl Server {
     /// When the service ended badly.
     pub async fn stop(self) -> Result<(), Trouble> {
         self.set_put_delay(Duration::ZERO);
+        self.holding.release();
         self.shutdown.cancel();
         self.serving.await??;
         self.node.close().await;
@@ -172,7 +179,7 @@ impl Server {
     }
 }
 
-fn storage(store: &Arc<ThrottledStore<InMemory>>) -> Result<Storage, Trouble> {
+fn storage(store: &Arc<Holding>) -> Result<Storage, Trouble> {
     let abilities = StoreAbilities {
         conditional_replace: true,
     };

@@ -1,4 +1,4 @@
-//! What every call passes: health, reflection, token, deadlines, sizes, what may be in flight.
+//! What every call passes: health, reflection, token, deadlines.
 
 #![cfg(test)]
 
@@ -7,33 +7,21 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use h2::Ping;
 use prost::Message as _;
-use silo_runtime::proto::report_outcome_request::Outcome;
-use silo_runtime::proto::{EnqueueRequest, Failure, GetClusterInfoRequest, RetryPolicy};
+use silo_runtime::proto::{GetClusterInfoRequest, ResetShardsRequest};
 use silo_runtime::service::ServiceOptions;
-use silo_tests::messages::{data, enqueue, get, lease, lease_one, reason, report};
-use silo_tests::raw::{Connection, framed, header};
-use silo_tests::server::{Client, Server, Setup, Trouble};
+use silo_tests::messages::{enqueue, get, lease, reason};
+use silo_tests::raw::{Connection, framed};
+use silo_tests::server::{Server, Setup, Trouble};
 use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
-use tonic::{Code, Request, Status};
-use tonic_health::pb::HealthCheckRequest;
+use tonic::{Code, Request};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_reflection::pb::{v1, v1alpha};
 
 const ENQUEUE: &str = "/silo.v1.Silo/Enqueue";
 const LEASE: &str = "/silo.v1.Silo/LeaseTasks";
-const MIB: usize = 1 << 20;
-
-/// The smallest bounds that fit into each other.
-fn small() -> ServiceOptions {
-    ServiceOptions {
-        payload_bytes_max: MIB,
-        message_bytes_max: 5 * MIB,
-        request_bytes_in_flight_max: 5 * MIB,
-        ..ServiceOptions::default()
-    }
-}
 
 async fn start(service: ServiceOptions) -> Result<Server, Trouble> {
     Server::start(Setup {
@@ -41,14 +29,6 @@ async fn start(service: ServiceOptions) -> Result<Server, Trouble> {
         ..Setup::default()
     })
     .await
-}
-
-fn pushback(status: &Status) -> Option<&str> {
-    status
-        .metadata()
-        .get("grpc-retry-pushback-ms")?
-        .to_str()
-        .ok()
 }
 
 #[silo::test]
@@ -93,6 +73,41 @@ async fn health_follows_the_shards_and_the_shutdown() -> Result<(), Trouble> {
         let end = watch.message().await.expect_err("the server goes");
         assert_eq!(end.code(), Code::Unavailable);
     }
+    server.stop().await
+}
+
+/// What the health service says next of the server as a whole.
+async fn next(watch: &mut tonic::Streaming<HealthCheckResponse>) -> Result<String, Trouble> {
+    let said = timeout(Duration::from_secs(30), watch.message()).await??;
+    let status = said.ok_or("the health service has ended")?.status();
+    Ok(status.as_str_name().to_owned())
+}
+
+#[silo::test]
+async fn health_follows_shards_that_are_replaced() -> Result<(), Trouble> {
+    let server = Server::start(Setup {
+        shards: 2,
+        dev_mode: true,
+        ..Setup::default()
+    })
+    .await?;
+    let mut health = HealthClient::new(server.channel().await?);
+    let watch = health.watch(HealthCheckRequest::default()).await?;
+    let mut watch = watch.into_inner();
+    while next(&mut watch).await? != "SERVING" {}
+    // Slow enough for the health service to see it.
+    server.set_put_delay(Duration::from_millis(100));
+    let mut c = server.client().await?;
+    c.reset_shards(ResetShardsRequest {}).await?;
+    server.set_put_delay(Duration::ZERO);
+    assert_eq!(next(&mut watch).await?, "NOT_SERVING");
+    assert_eq!(next(&mut watch).await?, "SERVING");
+    // One of two is enough not to serve.
+    server.node.shards()[1].close().await;
+    assert_eq!(next(&mut watch).await?, "NOT_SERVING");
+    // And the next reset brings it back.
+    c.reset_shards(ResetShardsRequest {}).await?;
+    assert_eq!(next(&mut watch).await?, "SERVING");
     server.stop().await
 }
 
@@ -295,125 +310,6 @@ async fn tasks_that_nobody_took_come_back() -> Result<(), Trouble> {
 }
 
 #[silo::test]
-async fn requests_have_a_size() -> Result<(), Trouble> {
-    let server = start(small()).await?;
-    let raw = Connection::open(server.address).await?;
-    let mut call = raw.call(ENQUEUE, &[]).await?;
-    call.send(header(u32::try_from(5 * MIB + 1)?), false)?;
-    let status = call.answer().await?.status;
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-    assert_eq!(reason(&status), "REQUEST_TOO_LARGE");
-    assert_eq!(pushback(&status), Some("-1"));
-    // As large as a message may be, it is read, and judged by its content.
-    let mut c = server.client().await?;
-    let job = EnqueueRequest {
-        payload: Some(data(&vec![1; 4 * MIB])),
-        ..enqueue("job")
-    };
-    assert_eq!(
-        c.enqueue(job).await.expect_err("large").code(),
-        Code::InvalidArgument
-    );
-    server.stop().await
-}
-
-#[silo::test]
-async fn answers_have_a_size() -> Result<(), Trouble> {
-    let server = start(small()).await?;
-    let mut c = server.client().await?;
-    let retry_policy = Some(RetryPolicy {
-        retry_count: 9,
-        ..RetryPolicy::default()
-    });
-    c.enqueue(EnqueueRequest {
-        retry_policy,
-        ..enqueue("job")
-    })
-    .await?;
-    for _ in 0..5 {
-        let task = c
-            .lease_task(lease_one("job"))
-            .await?
-            .into_inner()
-            .task
-            .expect("a task");
-        let failure = Failure {
-            data: Some(data(&vec![1; MIB])),
-            ..Failure::default()
-        };
-        c.report_outcome(report(&task, Outcome::Failure(failure)))
-            .await?;
-    }
-    let status = c.get_job(get("job")).await.expect_err("too large");
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-    assert_eq!(reason(&status), "ANSWER_TOO_LARGE");
-    assert_eq!(pushback(&status), Some("-1"));
-    let mut without = get("job");
-    without.include_attempts = false;
-    c.get_job(without).await?;
-    server.stop().await
-}
-
-/// The refusal of a job, once one is refused.
-async fn until_refused(client: &mut Client) -> Result<Status, Trouble> {
-    let refused = async {
-        loop {
-            if let Err(status) = client.enqueue(enqueue("")).await {
-                return status;
-            }
-        }
-    };
-    Ok(timeout(Duration::from_secs(30), refused).await?)
-}
-
-/// Returns once a job is taken.
-async fn until_taken(client: &mut Client) -> Result<(), Trouble> {
-    let taken = async { while client.enqueue(enqueue("")).await.is_err() {} };
-    Ok(timeout(Duration::from_secs(30), taken).await?)
-}
-
-#[silo::test]
-async fn bytes_in_flight_are_bounded() -> Result<(), Trouble> {
-    let server = start(small()).await?;
-    let mut c = server.client().await?;
-    let raw = Connection::open(server.address).await?;
-    let mut call = raw.call(ENQUEUE, &[]).await?;
-    // Announced, and not sent: the room is taken all the same.
-    call.send(header(u32::try_from(5 * MIB)?), false)?;
-    let status = until_refused(&mut c).await?;
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-    assert_eq!(reason(&status), "TOO_MANY_BYTES");
-    assert_eq!(pushback(&status), Some("200"));
-    // What asks for nothing needs no room.
-    c.get_cluster_info(GetClusterInfoRequest {}).await?;
-    drop(call);
-    until_taken(&mut c).await?;
-    server.stop().await
-}
-
-#[silo::test]
-async fn calls_in_flight_are_bounded() -> Result<(), Trouble> {
-    let service = ServiceOptions {
-        requests_in_flight_max: 1,
-        ..ServiceOptions::default()
-    };
-    let server = start(service).await?;
-    let mut c = server.client().await?;
-    let raw = Connection::open(server.address).await?;
-    let call = raw.call(ENQUEUE, &[]).await?;
-    let status = until_refused(&mut c).await?;
-    assert_eq!(status.code(), Code::ResourceExhausted);
-    assert_eq!(reason(&status), "TOO_MANY_CALLS");
-    assert_eq!(pushback(&status), Some("200"));
-    // Health is not counted.
-    let mut health = HealthClient::new(server.channel().await?);
-    health.check(HealthCheckRequest::default()).await?;
-    drop(call);
-    until_taken(&mut c).await?;
-    server.stop().await
-}
-
-#[silo::test]
 async fn a_connection_has_so_many_streams_and_answers_pings() -> Result<(), Trouble> {
     let server = start(ServiceOptions {
         streams_max: 3,
@@ -424,44 +320,4 @@ async fn a_connection_has_so_many_streams_and_answers_pings() -> Result<(), Trou
     raw.ping.ping(Ping::opaque()).await?;
     assert_eq!(raw.streams_max(), 3);
     server.stop().await
-}
-
-#[silo::test]
-async fn options_that_contradict_themselves_are_refused() -> Result<(), Trouble> {
-    small().check()?;
-    let wrong = [
-        ServiceOptions {
-            payload_bytes_max: MIB + 1,
-            ..small()
-        },
-        ServiceOptions {
-            request_bytes_in_flight_max: 5 * MIB - 1,
-            ..small()
-        },
-        ServiceOptions {
-            streams_max: 0,
-            ..small()
-        },
-        ServiceOptions {
-            requests_in_flight_max: 0,
-            ..small()
-        },
-        ServiceOptions {
-            payload_bytes_max: 0,
-            ..small()
-        },
-        ServiceOptions {
-            token: Some(String::new()),
-            ..small()
-        },
-    ];
-    for options in wrong {
-        assert!(options.check().is_err(), "{options:?}");
-    }
-    let secret = ServiceOptions {
-        token: Some("sesame".to_owned()),
-        ..small()
-    };
-    assert!(!format!("{secret:?}").contains("sesame"));
-    Ok(())
 }

@@ -3,12 +3,14 @@
 #![cfg(test)]
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use silo_runtime::service::gate::budget::Budget;
 use silo_runtime::service::gate::deadline::timeout;
+use silo_runtime::service::gate::metered::RequestRules;
 use silo_runtime::service::gate::{GateLayer, Rules};
 use silo_tests::messages::reason;
 use silo_tests::server::Trouble;
@@ -17,14 +19,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer as _, ServiceExt as _, service_fn};
+use tracing::field::{Field, Visit};
+use tracing::instrument::WithSubscriber as _;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 fn rules() -> Rules {
     Rules {
         token: None,
-        message_bytes_max: 1000,
         calls: Arc::new(Semaphore::new(1)),
         calls_max: 1,
-        budget: Budget::new(1000),
+        requests: RequestRules {
+            bytes_max: 1000,
+            arrival_max: Duration::from_secs(30),
+            budget: Budget::new(1000),
+        },
         call_deadline_max: Duration::from_secs(60),
         draining: CancellationToken::new(),
         cut: CancellationToken::new(),
@@ -99,5 +108,104 @@ fn timeouts_are_read_as_grpc_writes_them() -> Result<(), Trouble> {
         assert_eq!(timeout(&headers), expected, "{text:?}");
     }
     assert_eq!(timeout(&HeaderMap::new()), None);
+    Ok(())
+}
+
+/// What was recorded of spans that are named "call".
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<(&'static str, String)>>>);
+
+impl Visit for Spans {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let recorded = (field.name(), format!("{value:?}"));
+        self.0.lock().unwrap().push(recorded);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0
+            .lock()
+            .unwrap()
+            .push((field.name(), value.to_owned()));
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_span() && metadata.name() == "call"
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        span.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// What the span of a call with these headers says.
+async fn traced(headers: &[(&str, &str)]) -> Result<Vec<(&'static str, String)>, Trouble> {
+    let layer = GateLayer::new(rules());
+    let answers = layer.layer(service_fn(|_: Request<Body>| async {
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    }));
+    let mut call = call()?;
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse()?;
+        call.headers_mut().append(name, value.parse()?);
+    }
+    let spans = Spans::default();
+    answers.oneshot(call).with_subscriber(spans.clone()).await?;
+    let recorded = spans.0.lock().unwrap().clone();
+    Ok(recorded)
+}
+
+#[silo::test]
+async fn a_callers_trace_is_recorded() -> Result<(), Trouble> {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let rest = parent.strip_prefix("00").expect("a version");
+    let method = [("method", "Enqueue".to_owned())];
+    assert_eq!(traced(&[]).await?, method);
+    let both = [
+        ("traceparent", parent),
+        ("tracestate", "rojo=00f0, a@b=x y,"),
+    ];
+    let state = ("tracestate", "rojo=00f0, a@b=x y,".to_owned());
+    let parented = [method[0].clone(), ("traceparent", parent.to_owned())];
+    assert_eq!(traced(&both).await?, [&parented[..], &[state]].concat());
+    let later = format!("01{}-more", rest);
+    let got = traced(&[("traceparent", later.as_str())]).await?;
+    assert_eq!(got[1].1, later);
+
+    let wrong = [
+        String::new(),
+        "00".to_owned(),
+        parent.to_uppercase(),
+        format!("{parent}-more"),
+        format!("ff{}", rest),
+        format!("0x{}", rest),
+        format!("01{}-{}", rest, "m".repeat(512)),
+        parent.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+        parent.replace("b7ad6b7169203331", &"0".repeat(16)),
+        parent.replace("b7ad6b7169203331", "b7ad6b716920333"),
+    ];
+    for text in wrong {
+        // Without its parent the state says nothing either.
+        let headers = [("traceparent", text.as_str()), ("tracestate", "a=b")];
+        assert_eq!(traced(&headers).await?, method, "{text:?}");
+    }
+    let twice = [("traceparent", parent), ("traceparent", parent)];
+    assert_eq!(traced(&twice).await?, method);
+    let (long, many) = (format!("a={}", "b".repeat(511)), "a=b,".repeat(32));
+    for text in ["", "a", "=b", "a=b=c", &long, &many] {
+        let headers = [("traceparent", parent), ("tracestate", text)];
+        assert_eq!(traced(&headers).await?, parented, "{text:?}");
+    }
     Ok(())
 }

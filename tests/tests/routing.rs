@@ -3,15 +3,17 @@
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use silo_core::types::tenant::Tenant;
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::{
-    EnqueueRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest, GetNodeInfoRequest,
-    LeaseTasksRequest,
+    CancelJobRequest, EnqueueRequest, Failure, FlushShardRequest, GetClusterInfoRequest,
+    GetJobRequest, GetNodeInfoRequest, LeaseTasksRequest, OwnedShardInfo, Task,
 };
-use silo_tests::messages::{data, enqueue, get, heartbeat, lease, reason, report};
+use silo_tests::messages::{cancel, data, enqueue, get, heartbeat, lease, reason, report};
 use silo_tests::server::{Client, Server, Setup, Trouble};
+use tokio::time::timeout;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -173,6 +175,77 @@ async fn one_shards_work_fills_a_whole_request() -> Result<(), Trouble> {
     server.stop().await
 }
 
+/// The shards that these tasks come from.
+fn shards_of(tasks: &[Task]) -> BTreeSet<String> {
+    tasks.iter().map(|task| task.shard.clone()).collect()
+}
+
+#[silo::test]
+async fn one_shards_error_drops_only_its_share() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    for tenant in tenants(&server) {
+        fill(&mut c, &tenant, 3).await?;
+    }
+    // It is known to have work, and answers with an error.
+    let closed = server.node.shards()[1].clone();
+    closed.close().await;
+    let ids = server.shard_ids();
+    let tasks = c.lease_tasks(lease(100)).await?.into_inner().tasks;
+    assert_eq!(tasks.len(), 3 * 3);
+    let others: BTreeSet<String> = [&ids[0], &ids[2], &ids[3]].into_iter().cloned().collect();
+    assert_eq!(shards_of(&tasks), others);
+    // Nobody else to answer: now the error counts.
+    let named = LeaseTasksRequest {
+        shard: Some(ids[1].clone()),
+        ..lease(1)
+    };
+    let status = c.lease_tasks(named).await.expect_err("it is closed");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    server.stop().await
+}
+
+#[silo::test]
+async fn one_slow_shard_does_not_hold_up_the_others_tasks() -> Result<(), Trouble> {
+    let lease_ms = 3_600_000;
+    let server = Server::start(Setup {
+        tenancy: true,
+        shards: SHARDS,
+        lease_ms,
+        ..Setup::default()
+    })
+    .await?;
+    let mut c = server.client().await?;
+    for tenant in tenants(&server) {
+        fill(&mut c, &tenant, 2).await?;
+    }
+    let slow = server.node.shards()[2].entry().clone();
+    server.holding.hold(&slow.path);
+    // Without a bound on the wait this would take until the call's deadline.
+    let answer = timeout(Duration::from_secs(30), c.lease_tasks(lease(100))).await??;
+    let tasks = answer.into_inner().tasks;
+    assert_eq!(tasks.len(), 3 * 2);
+    let slow_id = slow.shard_id.to_string();
+    assert!(!shards_of(&tasks).contains(&slow_id));
+    // What it leased meanwhile is handed back and not lost for an hour.
+    server.holding.release();
+    let named = || LeaseTasksRequest {
+        shard: Some(slow_id.clone()),
+        ..lease(100)
+    };
+    let again = async {
+        let mut found = Vec::new();
+        while found.len() < 2 {
+            found.extend(c.lease_tasks(named()).await?.into_inner().tasks);
+        }
+        Ok::<_, Trouble>(found)
+    };
+    for task in timeout(Duration::from_secs(30), again).await?? {
+        assert_eq!(task.attempt_number, 1);
+    }
+    server.stop().await
+}
+
 #[silo::test]
 async fn a_lease_keeps_to_its_bytes() -> Result<(), Trouble> {
     let server = start().await?;
@@ -214,6 +287,48 @@ async fn a_lease_keeps_to_its_bytes() -> Result<(), Trouble> {
         ..lease(9)
     };
     assert_eq!(c.lease_tasks(request).await?.into_inner().tasks.len(), 1);
+    server.stop().await
+}
+
+#[silo::test]
+async fn the_jobs_of_each_shard_are_counted() -> Result<(), Trouble> {
+    let server = start().await?;
+    let mut c = server.client().await?;
+    let tenants = tenants(&server);
+    for (index, tenant) in tenants.iter().enumerate() {
+        fill(&mut c, tenant, index).await?;
+    }
+    let totals = async |c: &mut Client| {
+        let info = c.get_node_info(GetNodeInfoRequest {}).await?.into_inner();
+        let of = |shard: &OwnedShardInfo| (shard.total_jobs, shard.completed_jobs);
+        Ok::<Vec<_>, Trouble>(info.owned_shards.iter().map(of).collect())
+    };
+    assert_eq!(totals(&mut c).await?, [(0, 0), (1, 0), (2, 0), (3, 0)]);
+    // However they end they are completed, and still there.
+    let named = LeaseTasksRequest {
+        shard: Some(server.shard_ids()[3].clone()),
+        ..lease(2)
+    };
+    let tasks = c.lease_tasks(named).await?.into_inner().tasks;
+    let ends = [
+        Outcome::Success(data(b"\xc0")),
+        Outcome::Failure(Failure::default()),
+    ];
+    for (task, end) in tasks.iter().zip(ends) {
+        c.report_outcome(report(task, end)).await?;
+    }
+    let tenant = Some(tenants[0].clone());
+    c.enqueue(EnqueueRequest {
+        tenant: tenant.clone(),
+        ..enqueue("job")
+    })
+    .await?;
+    c.cancel_job(CancelJobRequest {
+        tenant,
+        ..cancel("job")
+    })
+    .await?;
+    assert_eq!(totals(&mut c).await?, [(1, 1), (1, 0), (2, 0), (3, 2)]);
     server.stop().await
 }
 

@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::proto::silo_server::Silo;
 use crate::proto::{self, LeaseTaskResponse, LeaseTasksResponse};
 use crate::service::ServiceOptions;
+use crate::service::answers::{Answers, Paid};
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::lease::{Leased, gather, leased};
@@ -33,6 +34,7 @@ pub struct SiloService {
     node: Arc<Node>,
     parser: Parser,
     message_bytes_max: usize,
+    answers: Answers,
     /// Which shard the next request without a shard begins with.
     turn: AtomicUsize,
 }
@@ -44,6 +46,7 @@ impl SiloService {
         Self {
             parser: Parser::new(&node, options),
             message_bytes_max: options.message_bytes_max,
+            answers: Answers::new(options.answer_bytes_in_flight_max),
             turn: AtomicUsize::new(0),
             node,
         }
@@ -55,15 +58,26 @@ impl SiloService {
 
     /// An answer, if it fits into a message.
     fn answer<M: Message>(&self, message: M) -> Result<Response<M>, Status> {
+        self.fits(&message)?;
+        Ok(Response::new(message))
+    }
+
+    /// An answer with job data, if it fits into a message and there is memory to send it.
+    fn answer_with_data<M: Message>(&self, message: M) -> Result<Response<M>, Status> {
+        let bytes = self.fits(&message)?;
+        Ok(sent_with(message, self.answers.pay(bytes)?))
+    }
+
+    /// A message's length, if it fits.
+    fn fits<M: Message>(&self, message: &M) -> Result<usize, Denial> {
         let bytes = message.encoded_len();
         if bytes > self.message_bytes_max {
-            let denial = Denial::AnswerTooLarge {
+            return Err(Denial::AnswerTooLarge {
                 bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
                 bytes_max: u64::try_from(self.message_bytes_max).unwrap_or(u64::MAX),
-            };
-            return Err(denial.into());
+            });
         }
-        Ok(Response::new(message))
+        Ok(bytes)
     }
 
     /// The shards that may have work, beginning with another one each time.
@@ -77,9 +91,9 @@ impl SiloService {
     }
 
     /// Bytes of payloads and metadata that fit into one answer.
-    fn tasks_bytes_max(&self, asked: Option<u64>) -> u64 {
+    fn tasks_bytes_max(&self, asked: Option<u64>) -> usize {
         let room = self.message_bytes_max.saturating_sub(TASKS_OVERHEAD_BYTES);
-        let room = u64::try_from(room).unwrap_or(u64::MAX);
+        let asked = asked.map(|asked| usize::try_from(asked).unwrap_or(usize::MAX));
         asked.map_or(room, |asked| asked.min(room)).max(1)
     }
 
@@ -87,6 +101,13 @@ impl SiloService {
         let shard = leased.shard.entry().shard_id;
         write::task::task(leased.task, shard, self.parser.tenancy)
     }
+}
+
+/// An answer, and the memory that is given back once it has left.
+fn sent_with<M>(message: M, paid: Paid) -> Response<M> {
+    let mut response = Response::new(message);
+    response.extensions_mut().insert(paid);
+    response
 }
 
 /// Asks a shard; a refusal is a denial.
@@ -144,7 +165,7 @@ impl Silo for SiloService {
         let Reply::Job(view) = ask(&shard, command).await? else {
             return Err(strange());
         };
-        self.answer(write::job::job(*view, request.include_attempts)?)
+        self.answer_with_data(write::job::job(*view, request.include_attempts)?)
     }
 
     async fn get_job_result(
@@ -157,7 +178,7 @@ impl Silo for SiloService {
         let Reply::Result(view) = ask(&shard, Command::Result(key)).await? else {
             return Err(strange());
         };
-        self.answer(write::result::result(*view)?)
+        self.answer_with_data(write::result::result(*view)?)
     }
 
     async fn cancel_job(
@@ -193,7 +214,7 @@ impl Silo for SiloService {
         let delivery = Delivery::default();
         delivery.add(&shard, task.id.clone());
         let task = Some(self.task(Leased { shard, task })?);
-        let mut response = self.answer(LeaseTaskResponse { task })?;
+        let mut response = self.answer_with_data(LeaseTaskResponse { task })?;
         response.extensions_mut().insert(delivery);
         Ok(response)
     }
@@ -210,13 +231,17 @@ impl Silo for SiloService {
             None => self.shards_in_turn(|shard| shard.may_have(&lease.group)),
         };
         let delivery = Delivery::default();
-        let bytes_max = self.tasks_bytes_max(lease.bytes_max);
+        let wanted = self.tasks_bytes_max(lease.bytes_max);
+        let share = self.answers.share(wanted)?;
+        let bytes_max = u64::try_from(wanted.min(share.bytes())).unwrap_or(u64::MAX);
         let gathered = gather(shards, &lease, bytes_max, &delivery).await?;
         let tasks = gathered.into_iter().map(|leased| self.task(leased));
-        let mut response = self.answer(LeaseTasksResponse {
+        let message = LeaseTasksResponse {
             tasks: tasks.collect::<Result<_, _>>()?,
             refresh_tasks: Vec::new(),
-        })?;
+        };
+        let bytes = self.fits(&message)?;
+        let mut response = sent_with(message, self.answers.settle(share, bytes)?);
         response.extensions_mut().insert(delivery);
         Ok(response)
     }

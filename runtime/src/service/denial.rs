@@ -1,6 +1,8 @@
 //! Every way in which the service says no. The sentence stands here; code and reason stand in
 //! [`crate::service::status`].
 
+use std::time::Duration;
+
 use silo_core::shard::refusal::Refusal;
 use silo_core::types::Invalid;
 use silo_core::types::tenant::Tenant;
@@ -58,19 +60,25 @@ pub enum Denial {
         bytes_max: u64,
     },
     /// The request is too large.
-    #[error("the request is {bytes} bytes, but a message may be at most {bytes_max}")]
+    #[error("the request is {bytes} bytes, but may be at most {bytes_max}")]
     RequestTooLarge {
         /// What the caller announced.
         bytes: usize,
-        /// What a message may take.
+        /// What a request may take.
         bytes_max: usize,
     },
+    /// The request did not arrive in time.
+    #[error("the request did not arrive within {} ms: send it faster, or less", .0.as_millis())]
+    RequestTooSlow(Duration),
     /// Too many calls at once.
     #[error("{0} calls are in flight already, as many as this server takes: try again later")]
     TooManyCalls(usize),
     /// Too many bytes at once.
     #[error("requests in flight already take all of the {0} bytes there are: try again later")]
     TooManyBytes(usize),
+    /// Too many bytes on their way out.
+    #[error("answers on their way out take all of the {0} bytes there are: try again later")]
+    TooManyAnswerBytes(usize),
     /// No token, or a wrong one.
     #[error("a valid token is needed: send it as `authorization: Bearer <token>`")]
     Unauthenticated,

@@ -2,15 +2,20 @@
 //!
 //! Only shards that may have ready work of the group are asked, at once, beginning with another one
 //! each time. A shard that gave its whole share may be asked for more when others gave less. One
-//! shard's error drops only its share.
+//! shard's error drops only its share, and so does its slowness: once one shard has handed tasks
+//! out, their leases run, and the others have only a moment left to answer. What a shard leases
+//! after that finds nobody waiting, and its driver takes it back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::lease::{Lease, TASKS_MAX};
 use silo_core::shard::reply::{Reply, Task};
+use tokio::time::{Instant, timeout_at};
 
 use crate::executor::shard::Shard;
 use crate::service::delivery::Delivery;
@@ -19,6 +24,10 @@ use crate::service::parse::worker::LeaseTasks;
 
 /// Shards asked at once.
 const SHARDS_AT_ONCE: usize = 16;
+/// How long the first tasks wait for those of other shards: twice as long as they took themselves,
+/// so that shards on equally slow storage get their turn, and within these bounds.
+const PATIENCE_MIN: Duration = Duration::from_millis(50);
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// A task, and the shard it comes from.
 #[derive(Debug)]
@@ -43,7 +52,8 @@ pub(crate) async fn gather(
     let mut asked = VecDeque::from(shards);
     let mut denied: Option<Denial> = None;
     let mut is_answered = asked.is_empty() || tasks_max == 0;
-    while basket.has_room() && !asked.is_empty() {
+    let mut patience = Patience::new();
+    while basket.has_room() && !asked.is_empty() && !patience.is_over() {
         let count = asked.len().min(basket.tasks_left()).min(SHARDS_AT_ONCE);
         let wave: Vec<_> = asked.drain(..count).collect();
         let shares = shares(basket.tasks_left(), count);
@@ -51,18 +61,22 @@ pub(crate) async fn gather(
             .bytes_left()
             .checked_div(u64::try_from(count).unwrap_or(u64::MAX));
         let bytes = bytes.unwrap_or(0).max(1);
-        let asking = wave
+        let mut answers: FuturesUnordered<_> = wave
             .into_iter()
             .zip(shares)
             .map(|(shard, share)| async move {
                 let answer = ask(&shard, request, share, bytes, delivery).await;
                 (shard, share, answer)
-            });
-        for (shard, share, answer) in join_all(asking).await {
+            })
+            .collect();
+        while let Some((shard, share, answer)) = patience.next(&mut answers).await {
             match answer {
                 Ok(tasks) => {
                     is_answered = true;
                     let is_whole = tasks.len() == share;
+                    if !tasks.is_empty() {
+                        patience.first_tasks();
+                    }
                     basket.add(&shard, tasks, delivery);
                     if is_whole {
                         asked.push_back(shard);
@@ -77,6 +91,41 @@ pub(crate) async fn gather(
     match denied {
         Some(denial) if !is_answered => Err(denial),
         Some(_) | None => Ok(basket.tasks),
+    }
+}
+
+/// How long a call waits for shards: for ever without tasks, and for a moment with some.
+struct Patience {
+    since: Instant,
+    until: Option<Instant>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            until: None,
+        }
+    }
+
+    /// Tasks have come; only the first ones count.
+    fn first_tasks(&mut self) {
+        let now = Instant::now();
+        let taken = now.saturating_duration_since(self.since);
+        let patience = taken.saturating_mul(2).clamp(PATIENCE_MIN, PATIENCE_MAX);
+        self.until = self.until.or_else(|| now.checked_add(patience));
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// The next answer. None when there is none to wait for, or not any longer.
+    async fn next<F: Future>(&self, answers: &mut FuturesUnordered<F>) -> Option<F::Output> {
+        match self.until {
+            Some(until) => timeout_at(until, answers.next()).await.ok().flatten(),
+            None => answers.next().await,
+        }
     }
 }
 

@@ -11,9 +11,11 @@
 //! * [`route`]: which shard a call is for
 //! * [`lease`]: tasks from several shards in fair shares
 //! * [`delivery`]: tasks on their way to a worker, handed back when they do not get there
+//! * [`answers`]: the memory that answers take until they have left
 //! * [`cluster`]: what a node tells about itself
 //! * [`denial`], [`status`]: every way to say no, and the one table of codes, reasons and texts
 
+pub mod answers;
 pub mod calls;
 pub mod cluster;
 pub mod delivery;
@@ -47,6 +49,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::silo_server::SiloServer;
 use crate::service::calls::SiloService;
 use crate::service::gate::budget::Budget;
+use crate::service::gate::metered::RequestRules;
 use crate::service::gate::token::Token;
 use crate::service::gate::{GateLayer, Rules};
 
@@ -68,7 +71,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub struct ServiceOptions {
     /// What callers must show; without it everybody may call.
     pub token: Option<String>,
-    /// Largest message, both ways.
+    /// Largest message. Requests are held to [`Self::request_bytes_max`] besides.
     pub message_bytes_max: usize,
     /// Largest payload, result or error data of one job.
     pub payload_bytes_max: usize,
@@ -78,6 +81,11 @@ pub struct ServiceOptions {
     pub requests_in_flight_max: usize,
     /// Bytes of all requests that are being received or handled.
     pub request_bytes_in_flight_max: usize,
+    /// Bytes of all answers with job data that are being made or sent.
+    pub answer_bytes_in_flight_max: usize,
+    /// How long a request may take to arrive. What it takes of the memory for requests is given
+    /// back then.
+    pub request_arrival_max: Duration,
     /// How long calls in flight may go on once shutdown has begun.
     pub drain_timeout: Duration,
     /// How long any call may take, whatever deadline its caller set.
@@ -99,6 +107,15 @@ pub struct OptionsError {
 impl ServiceOptions {
     /// Room that a message needs beside one payload: metadata, ids, and what frames them.
     pub const MESSAGE_OVERHEAD_BYTES: usize = 4 * MIB;
+
+    /// Largest request: one payload, and room for the rest. No method that this server has takes
+    /// more in one message, though the contract would let messages be larger.
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        self.payload_bytes_max
+            .saturating_add(Self::MESSAGE_OVERHEAD_BYTES)
+            .min(self.message_bytes_max)
+    }
 
     /// Checks that the bounds fit into each other.
     ///
@@ -123,6 +140,11 @@ impl ServiceOptions {
             let bound = format!("at least message_bytes_max, {}", self.message_bytes_max);
             let value = self.request_bytes_in_flight_max;
             return wrong("request_bytes_in_flight_max", value, bound);
+        }
+        if self.answer_bytes_in_flight_max < self.message_bytes_max {
+            let bound = format!("at least message_bytes_max, {}", self.message_bytes_max);
+            let value = self.answer_bytes_in_flight_max;
+            return wrong("answer_bytes_in_flight_max", value, bound);
         }
         let token_bytes = self.token.as_ref().map_or(usize::MAX, String::len);
         for (option, value) in [
@@ -151,6 +173,8 @@ impl Default for ServiceOptions {
             streams_max: 1024,
             requests_in_flight_max: 16_384,
             request_bytes_in_flight_max: 256 * MIB,
+            answer_bytes_in_flight_max: 256 * MIB,
+            request_arrival_max: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(20),
             call_deadline_max: Duration::from_secs(300),
         }
@@ -170,6 +194,11 @@ impl fmt::Debug for ServiceOptions {
                 "request_bytes_in_flight_max",
                 &self.request_bytes_in_flight_max,
             )
+            .field(
+                "answer_bytes_in_flight_max",
+                &self.answer_bytes_in_flight_max,
+            )
+            .field("request_arrival_max", &self.request_arrival_max)
             .field("drain_timeout", &self.drain_timeout)
             .field("call_deadline_max", &self.call_deadline_max)
             .finish()
@@ -243,13 +272,10 @@ pub async fn serve(
 
     info!(%address, "taking connections");
     let mut follow = pin!(health::follow(node, reporter.clone()));
-    let mut is_followed = true;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
+    tokio::select! {
+            () = shutdown.cancelled() => {}
             ended = &mut serving => return Err(ended.err().map_or(ServeError::Ended, Into::into)),
-            () = &mut follow, if is_followed => is_followed = false,
-        }
+            never = &mut follow => match never {},
     }
 
     info!("shutting down");
@@ -270,10 +296,13 @@ fn rules(options: &ServiceOptions, draining: &CancellationToken, cut: &Cancellat
     let calls_max = options.requests_in_flight_max.min(Semaphore::MAX_PERMITS);
     Rules {
         token: options.token.as_deref().and_then(Token::new),
-        message_bytes_max: options.message_bytes_max,
         calls: Arc::new(Semaphore::new(calls_max)),
         calls_max,
-        budget: Budget::new(options.request_bytes_in_flight_max),
+        requests: RequestRules {
+            bytes_max: options.request_bytes_max(),
+            arrival_max: options.request_arrival_max,
+            budget: Budget::new(options.request_bytes_in_flight_max),
+        },
         call_deadline_max: options.call_deadline_max,
         draining: draining.clone(),
         cut: cut.clone(),

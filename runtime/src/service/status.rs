@@ -62,9 +62,10 @@ pub fn code(denial: &Denial) -> Code {
         Denial::AnswerTooLarge { .. }
         | Denial::RequestTooLarge { .. }
         | Denial::TooManyCalls(_)
-        | Denial::TooManyBytes(_) => Code::ResourceExhausted,
+        | Denial::TooManyBytes(_)
+        | Denial::TooManyAnswerBytes(_) => Code::ResourceExhausted,
         Denial::Unauthenticated => Code::Unauthenticated,
-        Denial::DeadlineExceeded => Code::DeadlineExceeded,
+        Denial::DeadlineExceeded | Denial::RequestTooSlow(_) => Code::DeadlineExceeded,
         // What was asked may have been done: not for blind repetition.
         Denial::ShuttingDown => Code::Aborted,
         Denial::ResetForbidden => Code::PermissionDenied,
@@ -94,8 +95,10 @@ pub fn reason(denial: &Denial) -> &'static str {
         Denial::NotImplemented(_) => "NOT_IMPLEMENTED",
         Denial::AnswerTooLarge { .. } => "ANSWER_TOO_LARGE",
         Denial::RequestTooLarge { .. } => "REQUEST_TOO_LARGE",
+        Denial::RequestTooSlow(_) => "REQUEST_TOO_SLOW",
         Denial::TooManyCalls(_) => "TOO_MANY_CALLS",
         Denial::TooManyBytes(_) => "TOO_MANY_BYTES",
+        Denial::TooManyAnswerBytes(_) => "TOO_MANY_ANSWER_BYTES",
         Denial::Unauthenticated => "TOKEN_INVALID",
         Denial::DeadlineExceeded => "DEADLINE_EXCEEDED",
         Denial::ShuttingDown => "OUTCOME_UNKNOWN",
@@ -126,8 +129,11 @@ fn ids(denial: &Denial) -> HashMap<String, String> {
             ("bytes", bytes.to_string()),
             ("bytes_max", bytes_max.to_string()),
         ],
+        Denial::RequestTooSlow(max) => vec![("arrival_ms_max", max.as_millis().to_string())],
         Denial::TooManyCalls(calls_max) => vec![("calls_max", calls_max.to_string())],
-        Denial::TooManyBytes(bytes_max) => vec![("bytes_max", bytes_max.to_string())],
+        Denial::TooManyBytes(bytes_max) | Denial::TooManyAnswerBytes(bytes_max) => {
+            vec![("bytes_max", bytes_max.to_string())]
+        }
         Denial::Failed(_)
         | Denial::TenancyOff
         | Denial::NoShards
@@ -167,9 +173,10 @@ fn ids_of_refusal(refusal: &Refusal) -> Vec<(&'static str, String)> {
 /// Some clients repeat `RESOURCE_EXHAUSTED`: they are told when, or not to.
 fn pushback(denial: &Denial) -> Option<i64> {
     match denial {
-        Denial::Failed(Failure::Overloaded) | Denial::TooManyCalls(_) | Denial::TooManyBytes(_) => {
-            Some(PUSHBACK_MS)
-        }
+        Denial::Failed(Failure::Overloaded)
+        | Denial::TooManyCalls(_)
+        | Denial::TooManyBytes(_)
+        | Denial::TooManyAnswerBytes(_) => Some(PUSHBACK_MS),
         Denial::AnswerTooLarge { .. } | Denial::RequestTooLarge { .. } => Some(PUSHBACK_NEVER),
         Denial::Refused(refusal) if refusal.code() == RefusalCode::ResourceExhausted => {
             Some(PUSHBACK_MS)
@@ -192,6 +199,7 @@ fn pushback(denial: &Denial) -> Option<i64> {
         | Denial::NotImplemented(_)
         | Denial::Unauthenticated
         | Denial::DeadlineExceeded
+        | Denial::RequestTooSlow(_)
         | Denial::ShuttingDown
         | Denial::ResetForbidden
         | Denial::ResetFailed(_)

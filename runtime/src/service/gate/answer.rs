@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::service::answers::Paid;
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 
@@ -22,6 +23,8 @@ pub struct Answer {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// Confirmed when the body was taken to its end.
     pub(crate) delivery: Option<Delivery>,
+    /// The memory it takes; given back when the body is gone.
+    pub(crate) paid: Option<Paid>,
     /// Ends a stream that would go on.
     pub(crate) until: Option<BoxFuture<'static, ()>>,
 }
@@ -32,6 +35,7 @@ impl Answer {
             inner,
             permit: None,
             delivery: None,
+            paid: None,
             until: None,
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! * [`token`]: the bearer token
 //! * [`budget`], [`metered`]: the memory that requests take before a handler sees them
+//! * [`trace`]: the span of a call
 //! * [`deadline`]: when a call is over
 //! * [`answer`]: what is left to do while an answer leaves
 
@@ -14,6 +15,7 @@ pub mod budget;
 pub mod deadline;
 pub mod metered;
 pub mod token;
+pub mod trace;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -28,14 +30,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
-use tracing::error;
+use tracing::{Instrument as _, error};
 
+use crate::service::answers::Paid;
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::answer::Answer;
-use crate::service::gate::budget::Budget;
 use crate::service::gate::deadline::Deadline;
-use crate::service::gate::metered::{Held, Metered};
+use crate::service::gate::metered::{Held, Metered, RequestRules};
 use crate::service::gate::token::Token;
 
 const SILO: &str = "/silo.v1.Silo/";
@@ -57,14 +59,12 @@ pub struct Gate<S> {
 pub struct Rules {
     /// What callers must show.
     pub token: Option<Token>,
-    /// Largest request.
-    pub message_bytes_max: usize,
     /// Calls at once.
     pub calls: Arc<Semaphore>,
     /// How many they are when none is in flight.
     pub calls_max: usize,
-    /// Bytes of requests at once.
-    pub budget: Budget,
+    /// What requests keep to while they arrive.
+    pub requests: RequestRules,
     /// How long any call may take.
     pub call_deadline_max: Duration,
     /// Set when shutdown begins: streams that would go on end.
@@ -129,8 +129,9 @@ where
     {
         return Ok(deny(Denial::Unauthenticated));
     }
-    if path.starts_with(SILO) {
-        return call(&rules, inner, request).await;
+    if let Some(method) = path.strip_prefix(SILO) {
+        let span = trace::span(method, request.headers());
+        return call(&rules, inner, request).instrument(span).await;
     }
     let response = inner.call(request).await?;
     let draining = rules.draining.clone();
@@ -155,8 +156,7 @@ where
         return Ok(deny(Denial::TooManyCalls(rules.calls_max)));
     };
     let held = Held::default();
-    let (budget, bytes_max) = (rules.budget.clone(), rules.message_bytes_max);
-    let metered = |body| Body::new(Metered::new(body, budget, bytes_max, held.clone()));
+    let metered = |body| Body::new(Metered::new(body, rules.requests.clone(), held.clone()));
     // Making the future may panic as well as polling it.
     let request = request.map(metered);
     let handled = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
@@ -172,10 +172,12 @@ where
     };
     let mut response = response?;
     let delivery = response.extensions_mut().remove::<Delivery>();
+    let paid = response.extensions_mut().remove::<Paid>();
     Ok(response.map(|body| {
         let mut answer = Answer::new(body);
         answer.permit = Some(permit);
         answer.delivery = delivery;
+        answer.paid = paid;
         Body::new(answer)
     }))
 }
