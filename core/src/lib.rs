@@ -3,7 +3,8 @@
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or starts a thread: time, entropy and
 //! identity come in with each command's [`shard::command::Stamp`]. The executor and the tests, and
-//! simulator, model checker and fuzzer to come, all call the same [`shard::decide`] and [`shard::fold`].
+//! simulator, model checker and fuzzer to come, all call the same [`shard::decide`] and
+//! [`shard::fold`].
 //!
 //! | module | what lives there |
 //! |---|---|

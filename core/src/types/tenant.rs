@@ -68,8 +68,8 @@ impl std::fmt::Debug for Tenant {
     }
 }
 
-/// Where a tenant of this name stands in the hash space: XXH64 with seed 0, as the wire says. Of any
-/// text: whether it may be a tenant's name is for the server to say.
+/// Where a tenant of this name stands in the hash space: XXH64 with seed 0, as the wire says. Of
+/// any text: whether it may be a tenant's name is for the server to say.
 pub fn hash_of(name: &str) -> u64 {
     xxh64(name.as_bytes(), 0)
 }

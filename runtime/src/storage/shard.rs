@@ -22,8 +22,8 @@ use crate::storage::read::{RangeLimit, Rows, collect, detach_value, scan_options
 ///
 /// Rows are read as written, durable or not. A read or a proof that fails with
 /// [`StorageError::Unavailable`] may be tried again. After any other failure but
-/// [`StorageError::Invalid`] or [`WriteError::Refused`] drop what is in memory, [`Self::close`], and
-/// go by the error. Close it also after it has failed: background tasks stop only then.
+/// [`StorageError::Invalid`] or [`WriteError::Refused`] drop what is in memory, [`Self::close`],
+/// and go by the error. Close it also after it has failed: background tasks stop only then.
 pub struct ShardStore {
     db: Db,
     clock: Arc<ShardClock>,
