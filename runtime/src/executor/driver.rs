@@ -166,7 +166,13 @@ impl Driver {
                 .stage
                 .next_deadline()
                 .map(|at| at.since(stamp.now).get())
-                .map(|ms| if ms > SLEEP_WHOLE_MAX { ms / 3 * 2 } else { ms });
+                .map(|ms| {
+                    if ms > SLEEP_WHOLE_MAX {
+                        ms.saturating_sub(ms / 3)
+                    } else {
+                        ms
+                    }
+                });
             let idle = IDLE_FLUSH.saturating_sub(self.last_write.elapsed());
             let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
             let seen = self.durable_seen;
