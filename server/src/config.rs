@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::cli::Dev;
 
 /// Everything that an operator can set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) server: Server,
@@ -107,20 +107,6 @@ pub(crate) enum LogFormat {
     Text,
     /// For machines: one JSON object a line.
     Json,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            server: Server::default(),
-            tenancy: Tenancy::default(),
-            shards: Shards::default(),
-            leases: Leases::default(),
-            flush: Flush::default(),
-            database: StorageConfig::default(),
-            log: Log::default(),
-        }
-    }
 }
 
 impl Default for Server {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use silo_core::shard::reply::Reply;
+use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::types::time::Millis;
 
 use crate::executor::working_set::Round;
@@ -159,4 +159,10 @@ pub(crate) fn proof_window(reply: &Reply, longest: Millis) -> Millis {
         | Reply::Refused(_)
         | Reply::Again => longest,
     }
+}
+
+/// Whether a reply hands out tasks, with everything that belongs to them.
+pub(crate) fn is_whole_lease(reply: &Reply) -> bool {
+    let is_whole = |task: &Task| matches!(task.payload, Content::Inline(_));
+    matches!(reply, Reply::Leased(tasks) if tasks.iter().all(is_whole))
 }

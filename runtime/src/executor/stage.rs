@@ -21,7 +21,7 @@ use silo_core::shard::commands::lease::TASKS_MAX;
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::decision::{Decision, Notice};
-use silo_core::shard::reply::{Content, Reply, Task};
+use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem};
 use silo_core::shard::{decide, fold};
@@ -34,7 +34,7 @@ use crate::executor::limits::{Dispatch, StageLimits};
 use crate::executor::loads::{LoadId, Loads};
 use crate::executor::pending::{Pending, cost};
 use crate::executor::proof::Proof;
-use crate::executor::replies::{Answer, Failure, Held, Replies, proof_window};
+use crate::executor::replies::{Answer, Failure, Held, Replies, is_whole_lease, proof_window};
 use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
@@ -599,10 +599,4 @@ impl<C> Stage<C> {
             unused_since,
         }
     }
-}
-
-/// Whether a reply hands out tasks, with everything that belongs to them.
-fn is_whole_lease(reply: &Reply) -> bool {
-    let is_whole = |task: &Task| matches!(task.payload, Content::Inline(_));
-    matches!(reply, Reply::Leased(tasks) if tasks.iter().all(is_whole))
 }
