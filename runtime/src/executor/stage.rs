@@ -232,11 +232,8 @@ impl<C> Stage<C> {
         // It was written by this process after it was handed over. When it became durable is not
         // known: news of that may be old.
         self.proof.good_since(last.since);
-        let round = last.round;
-        for held in self.replies.release_durable(round) {
-            self.outputs
-                .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
-        }
+        let released = self.replies.release_durable(last.round);
+        self.outputs.extend(released.into_iter().map(release));
     }
 
     /// The flush has returned.
@@ -378,32 +375,27 @@ impl<C> Stage<C> {
 
     /// Woken commands first: they have waited, and their rows are kept for them.
     fn next_command(&mut self) -> Option<Pending<C>> {
-        if self.rounds.bytes() >= self.limits.batch_bytes_max {
+        if self.is_round_full() {
             return None;
         }
         let woken = self.loads.next_woken();
-        woken.or_else(|| {
-            if self.takes_new() {
-                self.queue.pop_front()
-            } else {
-                None
-            }
-        })
+        let takes_new = self.takes_new();
+        woken.or_else(|| self.queue.pop_front_if(|_| takes_new))
     }
 
     fn next_is_ready(&self) -> bool {
-        self.rounds.bytes() < self.limits.batch_bytes_max
-            && (self.loads.has_woken() || (self.takes_new() && !self.queue.is_empty()))
+        let is_queued = self.takes_new() && !self.queue.is_empty();
+        !self.is_round_full() && (self.loads.has_woken() || is_queued)
     }
 
     fn next_tick(&self) -> Option<Timestamp> {
-        let may = self.takes_new() && self.rounds.bytes() < self.limits.batch_bytes_max;
-        let wake = if self.is_ticking || self.is_closing || !may {
-            None
-        } else {
-            self.soft.next_wake()
-        };
-        wake.map(|at| at.max(self.no_tick_before))
+        let may = self.takes_new() && !self.is_round_full();
+        let wake = self.soft.next_wake()?.max(self.no_tick_before);
+        (may && !self.is_ticking && !self.is_closing).then_some(wake)
+    }
+
+    fn is_round_full(&self) -> bool {
+        self.rounds.bytes() >= self.limits.batch_bytes_max
     }
 
     fn takes_new(&self) -> bool {
@@ -568,10 +560,8 @@ impl<C> Stage<C> {
 
     fn prove_and_release(&mut self) {
         let age = self.proof.age(self.now);
-        for held in self.replies.release_proven(age) {
-            self.outputs
-                .push_back(Output::Release(held.caller, Answer::Reply(held.reply)));
-        }
+        let released = self.replies.release_proven(age);
+        self.outputs.extend(released.into_iter().map(release));
         if self.proof.take_end() {
             // The next proof would take as long as this one.
             for held in self.replies.give_up_proof() {
@@ -599,4 +589,9 @@ impl<C> Stage<C> {
             unused_since,
         }
     }
+}
+
+/// The one way in which a reply that was held reaches its caller.
+fn release<C>(held: Held<C>) -> Output<C> {
+    Output::Release(held.caller, Answer::Reply(held.reply))
 }
