@@ -12,8 +12,9 @@ use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::types::time::Timestamp;
 use silo_runtime::executor::limits::StageLimits;
+use silo_runtime::executor::output::{Loaded, Output};
 use silo_runtime::executor::replies::{Answer, Failure};
-use silo_runtime::executor::stage::{Loaded, Output, Stage};
+use silo_runtime::executor::stage::Stage;
 
 use crate::common::say;
 use crate::common::workload::{job_key, roomy};

@@ -2,6 +2,7 @@
 //!
 //! * [`stage`]: the poll-style machine without I/O: rounds, needs, chained writes, replies by
 //!   durability, proof of ownership, poisoning. Runtime and simulator run the same bytes.
+//! * [`output`]: what it asks for, and the rows that come back
 //! * [`working_set`]: a bounded cache of rows by key interval, behind the core's `View`
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
@@ -16,6 +17,7 @@ pub mod driver;
 pub mod flushing;
 pub mod limits;
 pub mod loads;
+pub mod output;
 mod pending;
 mod proof;
 pub mod replies;

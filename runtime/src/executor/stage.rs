@@ -20,56 +20,25 @@ use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::lease::TASKS_MAX;
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::commands::report::{Outcome, Report};
-use silo_core::shard::decision::{Decision, Notice};
+use silo_core::shard::decision::Decision;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem};
 use silo_core::shard::{decide, fold};
-use silo_core::table::key::{Key, KeyRange, successor};
+use silo_core::table::key::{KeyRange, successor};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::executor::flushing::Flushing;
 use crate::executor::limits::{Dispatch, StageLimits};
 use crate::executor::loads::{LoadId, Loads};
+use crate::executor::output::{Loaded, Output};
 use crate::executor::pending::{Pending, cost};
 use crate::executor::proof::Proof;
 use crate::executor::replies::{Answer, Failure, Held, Replies, is_whole_lease, proof_window};
 use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
-
-/// What the stage asks its driver to do.
-#[derive(Debug, PartialEq)]
-pub enum Output<C> {
-    /// Read this; answer with [`Stage::loaded`], [`Stage::load_failed`] or [`Stage::load_damaged`].
-    Load(LoadId, NeedItem),
-    /// Write this batch; answer with [`Stage::accepted`].
-    Write(Round, Vec<(Key, Option<Bytes>)>),
-    /// Make what was accepted durable; answer with [`Stage::flushed`].
-    Flush,
-    /// Find out whether this process still owns the shard; answer with [`Stage::proven`] or
-    /// [`Stage::proof_failed`].
-    Prove,
-    /// Answer a caller.
-    Release(C, Answer),
-    /// Something happened that others may want to know.
-    Notice(Notice),
-}
-
-/// Rows that were loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loaded {
-    /// One row, or its absence.
-    Row(Option<Bytes>),
-    /// The first rows of a range.
-    Range {
-        /// In key order.
-        rows: Vec<(Key, Bytes)>,
-        /// Whether the range has no more.
-        is_complete: bool,
-    },
-}
 
 /// A command that had to wait so often without anything having changed meanwhile is given up as
 /// unreadable: no command needs more rounds of loads by itself.
@@ -402,7 +371,16 @@ impl<C> Stage<C> {
         self.flushing.bytes() < self.limits.unflushed_bytes_max
     }
 
-    fn judge(&mut self, mut pending: Pending<C>) {
+    fn judge(&mut self, pending: Pending<C>) {
+        // Whoever has waited and finds somebody loading for the group would find nothing else.
+        let lined_up = if pending.waits > 0 {
+            self.loads.line_up(pending)
+        } else {
+            Some(pending)
+        };
+        let Some(mut pending) = lined_up else {
+            return;
+        };
         // The time that counts is that of the decision, not of the asking.
         pending.stamp.now = self.now;
         loop {

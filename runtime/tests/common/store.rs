@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use silo_core::shard::view::NeedItem;
 use silo_core::table::key::Key;
-use silo_runtime::executor::stage::Loaded;
+use silo_runtime::executor::output::Loaded;
 use silo_runtime::executor::working_set::Round;
 
 pub type Batch = Vec<(Key, Option<Bytes>)>;

@@ -11,8 +11,9 @@ use silo_core::types::task::TaskId;
 use silo_core::types::time::Timestamp;
 use silo_runtime::executor::limits::{Dispatch, StageLimits};
 use silo_runtime::executor::loads::LoadId;
+use silo_runtime::executor::output::{Loaded, Output};
 use silo_runtime::executor::replies::{Answer, Failure};
-use silo_runtime::executor::stage::{Loaded, Output, Stage};
+use silo_runtime::executor::stage::Stage;
 use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::{Forgettable, Generation, Round};
 

@@ -1,0 +1,42 @@
+//! What a stage asks its driver to do, and the rows that come back.
+
+use bytes::Bytes;
+use silo_core::shard::decision::Notice;
+use silo_core::shard::view::NeedItem;
+use silo_core::table::key::Key;
+
+use crate::executor::loads::LoadId;
+use crate::executor::replies::Answer;
+use crate::executor::working_set::Round;
+
+/// What the stage asks its driver to do.
+#[derive(Debug, PartialEq)]
+pub enum Output<C> {
+    /// Read this; answer with [`crate::executor::stage::Stage::loaded`], [`crate::executor::stage::Stage::load_failed`] or [`crate::executor::stage::Stage::load_damaged`].
+    Load(LoadId, NeedItem),
+    /// Write this batch; answer with [`crate::executor::stage::Stage::accepted`].
+    Write(Round, Vec<(Key, Option<Bytes>)>),
+    /// Make what was accepted durable; answer with [`crate::executor::stage::Stage::flushed`].
+    Flush,
+    /// Find out whether this process still owns the shard; answer with [`crate::executor::stage::Stage::proven`] or
+    /// [`crate::executor::stage::Stage::proof_failed`].
+    Prove,
+    /// Answer a caller.
+    Release(C, Answer),
+    /// Something happened that others may want to know.
+    Notice(Notice),
+}
+
+/// Rows that were loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// One row, or its absence.
+    Row(Option<Bytes>),
+    /// The first rows of a range.
+    Range {
+        /// In key order.
+        rows: Vec<(Key, Bytes)>,
+        /// Whether the range has no more.
+        is_complete: bool,
+    },
+}
