@@ -46,8 +46,8 @@ fn bounds_are_checked_before_anything_starts() {
 #[silo::test]
 fn a_port_that_is_taken_is_said_with_what_to_do() {
     let site = Site::new();
-    let taken = std::net::TcpListener::bind(site.addr).unwrap();
-    let config = site.config_at(site.addr, "");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = site.config_at(taken.local_addr().unwrap(), "");
     let output = silo().args(["serve", "-c"]).arg(&config).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -1,8 +1,11 @@
 //! A `silo serve` in a process of its own, on a folder that outlives it.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(clippy::arithmetic_side_effects)]
 
+use std::collections::hash_map::RandomState;
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -149,8 +152,16 @@ pub(crate) fn silo() -> Command {
     command
 }
 
-/// An address on which nobody listens now.
+/// An address on which nobody listens now. Its port is below those that the system gives to
+/// connections and to listeners on port 0, so that none of them takes it before its server does.
 pub(crate) fn free_addr() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    const PORTS: std::ops::Range<u64> = 12_000..32_000;
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = PORTS.start + random % (PORTS.end - PORTS.start);
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap()));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
