@@ -7,19 +7,21 @@ use silo_core::table::key::Key;
 
 use crate::executor::loads::LoadId;
 use crate::executor::replies::Answer;
+#[cfg(doc)]
+use crate::executor::stage::Stage;
 use crate::executor::working_set::Round;
 
 /// What the stage asks its driver to do.
 #[derive(Debug, PartialEq)]
 pub enum Output<C> {
-    /// Read this; answer with [`crate::executor::stage::Stage::loaded`], [`crate::executor::stage::Stage::load_failed`] or [`crate::executor::stage::Stage::load_damaged`].
+    /// Read this; answer with [`Stage::loaded`], [`Stage::load_failed`] or [`Stage::load_damaged`].
     Load(LoadId, NeedItem),
-    /// Write this batch; answer with [`crate::executor::stage::Stage::accepted`].
+    /// Write this batch; answer with [`Stage::accepted`].
     Write(Round, Vec<(Key, Option<Bytes>)>),
-    /// Make what was accepted durable; answer with [`crate::executor::stage::Stage::flushed`].
+    /// Make what was accepted durable; answer with [`Stage::flushed`].
     Flush,
-    /// Find out whether this process still owns the shard; answer with [`crate::executor::stage::Stage::proven`] or
-    /// [`crate::executor::stage::Stage::proof_failed`].
+    /// Find out whether this process still owns the shard; answer with [`Stage::proven`] or
+    /// [`Stage::proof_failed`].
     Prove,
     /// Answer a caller.
     Release(C, Answer),
