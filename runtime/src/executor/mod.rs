@@ -10,11 +10,13 @@
 //! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
 //! * [`flushing`]: when to make what was accepted durable
 //! * [`trace`]: what was decided, for tests and the simulator
+//! * `format`: newer rows are refused, older ones are read
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
 //! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
 
 pub mod driver;
 pub mod flushing;
+mod format;
 pub mod limits;
 pub mod loads;
 pub mod output;

@@ -9,9 +9,6 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use silo_core::shard::command::Command;
 use silo_core::shard::reply::Reply;
-use silo_core::table::Table as _;
-use silo_core::table::codec::encode;
-use silo_core::table::singleton::{FORMAT_VERSION, Format, FormatRow, format_key};
 use silo_core::table::tenant::Tallies;
 use silo_core::types::name::TaskGroup;
 use silo_core::types::time::Timestamp;
@@ -23,6 +20,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::executor::driver::{Ending, Request, Surroundings, drive};
+use crate::executor::format;
 use crate::executor::limits::StageLimits;
 use crate::executor::replies::{Answer, Failure};
 use crate::storage::backend::Storage;
@@ -459,15 +457,18 @@ fn refuse(request: Request, failure: Failure) {
     }
 }
 
-/// Opens storage and checks that its rows are of a format that this release knows.
+/// Opens storage, if its rows are of a format that this release knows, and brings them to the
+/// newest.
 async fn open(
     entry: &ShardEntry,
     context: &ShardContext,
     ownership: &mut Ownership,
 ) -> Result<ShardStore, StorageError> {
+    // Before the claim: it would stop an owner that knows more than we do.
+    format::refuse_newer(&context.storage, entry).await?;
     let wall = Arc::clone(&context.wall);
     let store = ShardStore::open_again(&context.storage, entry, wall, ownership).await?;
-    match check_format(&store, context).await {
+    match format::settle(&store, context.clock.now()).await {
         Ok(()) => Ok(store),
         Err(cause) => {
             if let Err(close) = store.close().await {
@@ -476,31 +477,4 @@ async fn open(
             Err(cause)
         }
     }
-}
-
-async fn check_format(store: &ShardStore, context: &ShardContext) -> Result<(), StorageError> {
-    let key = format_key();
-    let Some(bytes) = store.get(&key).await? else {
-        // Before the row: where there is a row, there is the mark.
-        store.mark_created().await?;
-        let row = FormatRow {
-            version: FORMAT_VERSION,
-            created_at: context.clock.now(),
-        };
-        let written = store.write(vec![(key, Some(encode(&row)))]).await;
-        written.map_err(|failure| failure.cause().clone())?;
-        return store.flush().await;
-    };
-    let row = Format::read_row(&bytes).map_err(|error| StorageError::Invalid {
-        operation: "read the shard's format",
-        detail: error.to_string(),
-    })?;
-    if row.version > FORMAT_VERSION {
-        return Err(StorageError::NewerFormat {
-            what: "the shard's layout",
-            found: row.version.into(),
-            supported: FORMAT_VERSION.into(),
-        });
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 
 use crate::storage::config::{BackendConfig, ShardLimits, StorageConfig, TimeLimits};
 use crate::storage::error::{StorageError, within};
-use crate::storage::marks::{Mark, put_mark};
+use crate::storage::marks::mark_deleted;
 use crate::storage::settings::slatedb_settings;
 
 /// What an object store can do.
@@ -112,7 +112,7 @@ impl Storage {
     /// [`StorageError::Unavailable`] if the store does not answer in time; some of it may then be
     /// gone.
     pub async fn delete_database(&self, path: &str) -> Result<(), StorageError> {
-        put_mark(self, Mark::Deleted, path).await?;
+        mark_deleted(self, path).await?;
         let admin = self.admin(path);
         within(self.time_limits.delete(), DELETE, async {
             admin

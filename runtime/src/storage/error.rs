@@ -43,10 +43,12 @@ pub enum StorageError {
         /// What is wrong.
         detail: String,
     },
-    /// The data was written by a newer version of this program. Upgrade; nothing was changed.
+    /// The data was written by a newer release of this program. Upgrade; nothing was changed.
     #[error(
-        "{what} has format version {found}, and this program reads up to {supported}: \
-         start a newer version of it"
+        "{what} has format {found}, and this release ({}) reads the formats 1 to {supported}: start \
+         the release that was used last, or any later one (the page \"Formats\" of the book says \
+         which release reads which format); the data is whole, and nothing of it was changed",
+        env!("CARGO_PKG_VERSION")
     )]
     NewerFormat {
         /// Which stored object.

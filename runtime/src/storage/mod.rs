@@ -24,7 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod durable;
 pub mod error;
-mod marks;
+pub(crate) mod marks;
 mod open;
 pub mod ownership;
 pub mod range;

@@ -13,7 +13,7 @@ use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::{ShardClock, WallClock};
 use crate::storage::durable::{DurableWatch, end_of};
 use crate::storage::error::{StorageError, WriteError, within};
-use crate::storage::marks::{Mark, put_mark};
+use crate::storage::marks;
 use crate::storage::open::open_database;
 use crate::storage::ownership::Ownership;
 use crate::storage::read::{RangeLimit, Rows, collect, detach_value, scan_options};
@@ -213,13 +213,14 @@ impl ShardStore {
         }
     }
 
-    /// Remembers beside the data that this database exists: from now on, opening the shard never
-    /// creates it anew. Call it before anybody is told that something was stored.
+    /// Remembers beside the data that this database exists, and the format of its rows: from now
+    /// on, opening the shard never creates it anew. Call it before anybody is told that something
+    /// was stored, and before rows of a newer format are written.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`].
-    pub async fn mark_created(&self) -> Result<(), StorageError> {
-        put_mark(&self.storage, Mark::Created, &self.path).await
+    pub async fn mark_created(&self, format: u32) -> Result<(), StorageError> {
+        marks::mark_created(&self.storage, &self.path, format).await
     }
 
     /// Ends this shard: flushes everything into tables, if it has not failed before, and stops its
