@@ -13,6 +13,7 @@ use slatedb::config::Settings;
 use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 
+use crate::storage::clock::ShardClock;
 use crate::storage::config::{BackendConfig, ShardLimits, StorageConfig, TimeLimits};
 use crate::storage::error::{StorageError, within};
 use crate::storage::marks::mark_deleted;
@@ -132,6 +133,13 @@ impl Storage {
     /// for ever, so each use needs a time limit.
     pub(crate) fn admin(&self, path: &str) -> Admin {
         Admin::builder(path.to_owned(), Arc::clone(&self.store)).build()
+    }
+
+    /// As [`Self::admin`], stamping what it writes with this clock.
+    pub(crate) fn admin_with_clock(&self, path: &str, clock: Arc<ShardClock>) -> Admin {
+        Admin::builder(path.to_owned(), Arc::clone(&self.store))
+            .with_system_clock(clock)
+            .build()
     }
 
     /// The shared cache, and the number that keeps the entries of the database at `path` apart.

@@ -9,6 +9,7 @@
 //!   coordination, kept with the data.
 //! * [`shard`]: [`shard::ShardStore`], one open SlateDB database; [`batch`] is what is written to
 //!   it, [`read`] what is read from it, [`durable`] tells how far it is durable and when it ended.
+//! * [`compaction`]: what an operator may ask of an open shard's files.
 //! * [`ownership`]: what a process knows of its ownership of a shard, so that it never wins back
 //!   what it has lost; `marks` remembers beside the data that a database was created or deleted.
 //! * [`range`]: [`range::HashRange`], the part of the tenant-hash space that a shard owns.
@@ -21,6 +22,7 @@ pub mod batch;
 pub mod catalog;
 mod catalog_format;
 pub mod clock;
+pub mod compaction;
 pub mod config;
 pub mod durable;
 pub mod error;

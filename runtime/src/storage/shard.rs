@@ -260,6 +260,18 @@ impl ShardStore {
         self.clock.skew_ms()
     }
 
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<ShardClock> {
+        &self.clock
+    }
+
     async fn flush_as(
         &self,
         operation: &'static str,

@@ -10,6 +10,7 @@
 
 mod catalog;
 mod clock;
+mod compaction;
 mod config;
 mod fencing;
 mod range;
