@@ -23,7 +23,10 @@ const READ: &str = "read the shard's format";
 ///
 /// # Errors
 /// [`StorageError::NewerFormat`]; else as [`noted_format`].
-pub(crate) async fn refuse_newer(storage: &Storage, entry: &ShardEntry) -> Result<(), StorageError> {
+pub(crate) async fn refuse_newer(
+    storage: &Storage,
+    entry: &ShardEntry,
+) -> Result<(), StorageError> {
     let noted = noted_format(storage, &entry.path).await?;
     noted.map_or(Ok(()), is_readable)
 }
@@ -36,10 +39,12 @@ pub(crate) async fn refuse_newer(storage: &Storage, entry: &ShardEntry) -> Resul
 /// that says so cannot be read; nothing has been changed then.
 pub(crate) async fn settle(store: &ShardStore, now: Timestamp) -> Result<(), StorageError> {
     let found = match store.get(&format_key()).await? {
-        Some(bytes) => Some(Format::read_row(&bytes).map_err(|error| StorageError::Invalid {
-            operation: READ,
-            detail: error.to_string(),
-        })?),
+        Some(bytes) => Some(
+            Format::read_row(&bytes).map_err(|error| StorageError::Invalid {
+                operation: READ,
+                detail: error.to_string(),
+            })?,
+        ),
         None => None,
     };
     let created_at = match &found {

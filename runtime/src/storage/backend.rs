@@ -1,23 +1,22 @@
-//! The opened object store of a node and what its shards share.
+//! The opened object stores of a node and what its shards share.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path as FsPath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
-use slatedb::admin::Admin;
+use slatedb::admin::{Admin, AdminBuilder};
 use slatedb::config::Settings;
 use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 
 use crate::storage::clock::ShardClock;
-use crate::storage::config::{BackendConfig, ShardLimits, StorageConfig, TimeLimits};
+use crate::storage::config::{StorageConfig, TimeLimits};
 use crate::storage::error::{StorageError, within};
+use crate::storage::layout::{Layout, PLACEHOLDER};
 use crate::storage::marks::mark_deleted;
-use crate::storage::settings::slatedb_settings;
+use crate::storage::settings::{METADATA_AGE_MIN_WITHOUT_REPLACE, slatedb_settings};
+use crate::storage::stores::{OpenStore, open_local};
 
 /// What an object store can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,47 +25,71 @@ pub struct StoreAbilities {
     pub conditional_replace: bool,
 }
 
-/// The object store of a node, with the block cache and the settings that all its shards share.
+/// The object stores of a node, with the block cache and the settings that all its shards share.
 ///
 /// Cloning is cheap, and clones are the same storage. Memory storage lives as long as any clone.
 #[derive(Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
-    abilities: StoreAbilities,
+    /// Where the write-ahead logs are, if not with the rest.
+    log_store: Option<Arc<dyn ObjectStore>>,
+    layout: Layout,
     cache: Arc<dyn DbCache>,
     /// The cache keeps entries of different databases apart by a number; this gives each path its
     /// own, the same again when a shard is reopened.
     cache_scopes: Arc<Mutex<BTreeMap<String, u64>>>,
-    shard_limits: ShardLimits,
+    settings: Settings,
     time_limits: TimeLimits,
 }
 
 impl Storage {
-    /// Opens the configured object store. For files, the directory is created if need be.
+    /// Opens the configured stores, if they are files or memory. For files, the directory is
+    /// created if need be.
     ///
     /// # Errors
-    /// [`StorageError::Invalid`] if the configuration contradicts itself,
-    /// [`StorageError::Unavailable`] if the directory cannot be used.
+    /// [`StorageError::Invalid`] if the configuration contradicts itself or names a store in the
+    /// cloud; [`StorageError::Unavailable`] if the directory cannot be used.
     pub async fn open(config: &StorageConfig) -> Result<Self, StorageError> {
-        let (store, abilities): (Arc<dyn ObjectStore>, _) = match &config.backend {
-            BackendConfig::Fs { path, fsync } => (
-                Arc::new(open_directory(path, *fsync).await?),
-                StoreAbilities {
-                    conditional_replace: false,
-                },
-            ),
-            BackendConfig::Memory => (
-                Arc::new(InMemory::new()),
-                StoreAbilities {
-                    conditional_replace: true,
-                },
-            ),
+        let main = open_local(&config.backend).await?;
+        let log = match &config.wal {
+            Some(wal) => Some(open_local(&wal.backend).await?),
+            None => None,
         };
-        Self::with_object_store(store, abilities, config)
+        Self::with_stores(main, log, config)
     }
 
-    /// Uses a store that was made elsewhere, such as one that fails on purpose. The configured
-    /// backend is not looked at.
+    /// Uses stores that were opened elsewhere: for the data and, if it is to be apart, for the
+    /// write-ahead logs. The configured back ends are not looked at.
+    ///
+    /// # Errors
+    /// [`StorageError::Invalid`] if the configuration contradicts itself, or the logs would not
+    /// outlive what they are to protect.
+    pub fn with_stores(
+        main: OpenStore,
+        log: Option<OpenStore>,
+        config: &StorageConfig,
+    ) -> Result<Self, StorageError> {
+        if let Some(log) = &log {
+            check_log_store(&main, log)?;
+        }
+        let settings = slatedb_settings(&config.shard, &config.time_limits, main.abilities);
+        let settings = config.slatedb.over(settings)?;
+        check_settings(&settings, main.abilities)?;
+        Ok(Self {
+            store: main.store,
+            log_store: log.map(|log| log.store),
+            layout: main.layout.unwrap_or_default(),
+            cache: Arc::new(MokaCache::new_with_opts(MokaCacheOptions {
+                max_capacity: config.cache_bytes,
+                ..MokaCacheOptions::default()
+            })),
+            cache_scopes: Arc::new(Mutex::new(BTreeMap::new())),
+            settings,
+            time_limits: config.time_limits.clone(),
+        })
+    }
+
+    /// Uses a store that was made elsewhere, such as one that fails on purpose, for everything.
     ///
     /// # Errors
     /// [`StorageError::Invalid`] if the configuration contradicts itself.
@@ -75,23 +98,7 @@ impl Storage {
         abilities: StoreAbilities,
         config: &StorageConfig,
     ) -> Result<Self, StorageError> {
-        check_memory_bounds(&config.shard)?;
-        let storage = Self {
-            store,
-            abilities,
-            cache: Arc::new(MokaCache::new_with_opts(MokaCacheOptions {
-                max_capacity: config.cache_bytes,
-                ..MokaCacheOptions::default()
-            })),
-            cache_scopes: Arc::new(Mutex::new(BTreeMap::new())),
-            shard_limits: config.shard.clone(),
-            time_limits: config.time_limits.clone(),
-        };
-        storage
-            .settings()
-            .validate()
-            .map_err(|error| StorageError::from_slatedb(OPEN, &error))?;
-        Ok(storage)
+        Self::with_stores(OpenStore::new(store, abilities), None, config)
     }
 
     /// The object store itself, for objects beside the shards.
@@ -100,13 +107,25 @@ impl Storage {
         &self.store
     }
 
+    /// The object store of the write-ahead logs, if they are not with the rest.
+    #[must_use]
+    pub fn log_store(&self) -> Option<&Arc<dyn ObjectStore>> {
+        self.log_store.as_ref()
+    }
+
+    /// Where in the store the data of each shard lies.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The time limits of single operations.
     #[must_use]
     pub fn time_limits(&self) -> &TimeLimits {
         &self.time_limits
     }
 
-    /// Deletes the database at `path` and whatever else is below it; nothing will open at this path
+    /// Deletes the database at `path`, its write-ahead log, and whatever else is below it; nothing will open at this path
     /// again. Repeating it is harmless, and finishes what an interrupted deletion left.
     ///
     /// # Errors
@@ -126,20 +145,26 @@ impl Storage {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        slatedb_settings(&self.shard_limits, &self.time_limits, self.abilities)
+        self.settings.clone()
     }
 
     /// Requests to the database at `path` that need no open database. It repeats failed requests
     /// for ever, so each use needs a time limit.
     pub(crate) fn admin(&self, path: &str) -> Admin {
-        Admin::builder(path.to_owned(), Arc::clone(&self.store)).build()
+        self.admin_builder(path).build()
     }
 
     /// As [`Self::admin`], stamping what it writes with this clock.
     pub(crate) fn admin_with_clock(&self, path: &str, clock: Arc<ShardClock>) -> Admin {
-        Admin::builder(path.to_owned(), Arc::clone(&self.store))
-            .with_system_clock(clock)
-            .build()
+        self.admin_builder(path).with_system_clock(clock).build()
+    }
+
+    fn admin_builder(&self, path: &str) -> AdminBuilder<String> {
+        let builder = Admin::builder(path.to_owned(), Arc::clone(&self.store));
+        match &self.log_store {
+            Some(log_store) => builder.with_wal_object_store(Arc::clone(log_store)),
+            None => builder,
+        }
     }
 
     /// The shared cache, and the number that keeps the entries of the database at `path` apart.
@@ -158,7 +183,9 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage")
             .field("store", &self.store)
-            .field("shard_limits", &self.shard_limits)
+            .field("log_store", &self.log_store)
+            .field("layout", &self.layout)
+            .field("settings", &self.settings)
             .field("time_limits", &self.time_limits)
             .finish_non_exhaustive()
     }
@@ -167,31 +194,57 @@ impl fmt::Debug for Storage {
 const OPEN: &str = "open storage";
 const DELETE: &str = "delete shard data";
 
-/// Without this, writes could wait for a flush that nobody asks for: neither the log nor the table
-/// in memory would have reached the size at which SlateDB writes it out by itself.
-fn check_memory_bounds(limits: &ShardLimits) -> Result<(), StorageError> {
-    if limits.unflushed_bytes_max < limits.l0_bytes.saturating_mul(3) {
+fn check_log_store(main: &OpenStore, log: &OpenStore) -> Result<(), StorageError> {
+    if log.layout.is_some() {
         return Err(StorageError::invalid(
             OPEN,
             format!(
-                "unflushed_bytes_max is {}, and must be at least three times l0_bytes, which is {}",
-                limits.unflushed_bytes_max, limits.l0_bytes
+                "database.wal: {PLACEHOLDER} has no place there: the log of a shard has the same \
+                 path below its store as the shard's data"
             ),
+        ));
+    }
+    if log.is_volatile && !main.is_volatile {
+        return Err(StorageError::invalid(
+            OPEN,
+            "database.wal: logs in memory would lose acknowledged jobs of data that is kept",
         ));
     }
     Ok(())
 }
 
-async fn open_directory(path: &FsPath, fsync: bool) -> Result<LocalFileSystem, StorageError> {
-    let directory = PathBuf::from(path);
-    let shown = directory.display().to_string();
-    let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        LocalFileSystem::new_with_prefix(&directory)
-            .map(|store| store.with_fsync(fsync))
-            .map_err(|error| error.to_string())
-    })
-    .await
-    .map_err(|error| StorageError::unavailable(OPEN, error.to_string()))?;
-    opened.map_err(|detail| StorageError::unavailable(OPEN, format!("{shown}: {detail}")))
+fn check_settings(settings: &Settings, abilities: StoreAbilities) -> Result<(), StorageError> {
+    settings
+        .validate()
+        .map_err(|error| StorageError::from_slatedb(OPEN, &error))?;
+    // Without this, writes could wait for a flush that nobody asks for: neither the log nor the
+    // table in memory would have reached the size at which SlateDB writes it out by itself.
+    let (unflushed, l0) = (settings.max_unflushed_bytes, settings.l0_sst_size_bytes);
+    if unflushed < l0.saturating_mul(3) {
+        return Err(StorageError::invalid(
+            OPEN,
+            format!(
+                "unflushed_bytes_max is {unflushed}, and must be at least three times l0_bytes, \
+                 which is {l0}"
+            ),
+        ));
+    }
+    if let Some(collector) = &settings.garbage_collector_options
+        && !abilities.conditional_replace
+    {
+        let metadata = [collector.manifest_options, collector.compactions_options];
+        if metadata
+            .iter()
+            .flatten()
+            .any(|options| options.min_age < METADATA_AGE_MIN_WITHOUT_REPLACE)
+        {
+            return Err(StorageError::invalid(
+                OPEN,
+                "database.slatedb.garbage_collector_options: on this back end manifest_options and \
+                 compactions_options need a min_age of at least 6 hours, or a process that was \
+                 suspended could take itself for the owner",
+            ));
+        }
+    }
+    Ok(())
 }

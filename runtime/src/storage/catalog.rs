@@ -17,6 +17,8 @@ use uuid::Uuid;
 use crate::storage::backend::Storage;
 use crate::storage::catalog_format::{decode, encode};
 use crate::storage::error::{StorageError, within};
+use crate::storage::layout::Layout;
+use crate::storage::log_store;
 use crate::storage::range::HashRange;
 
 /// Largest number of shards that a catalog is created with.
@@ -40,6 +42,8 @@ pub struct ShardEntry {
 pub struct ShardCatalog {
     version: u64,
     shards: Vec<ShardEntry>,
+    /// The store of the write-ahead logs, if they are apart from the data.
+    log_store: Option<Uuid>,
 }
 
 impl ShardCatalog {
@@ -51,7 +55,8 @@ impl ShardCatalog {
     ///
     /// # Errors
     /// [`StorageError::NewerFormat`] if a newer program wrote the catalog;
-    /// [`StorageError::Invalid`] if it cannot be read, or `shard_count` exceeds [`SHARDS_MAX`].
+    /// [`StorageError::Invalid`] if it cannot be read, names another store for the write-ahead logs
+    /// than the configured one, or `shard_count` exceeds [`SHARDS_MAX`].
     pub async fn open(
         storage: &Storage,
         shard_count: NonZeroU32,
@@ -66,10 +71,15 @@ impl ShardCatalog {
         let catalog = match read_newest(storage).await? {
             Some(stored) => stored,
             None => {
-                let fresh = fresh_shards(shard_count, now_ms);
-                create_version(storage, FIRST_VERSION, fresh).await?
+                let fresh = Self {
+                    version: FIRST_VERSION,
+                    shards: fresh_shards(storage.layout(), shard_count, now_ms),
+                    log_store: log_store::claim(storage).await?,
+                };
+                create_version(storage, fresh).await?
             }
         };
+        log_store::check(storage, catalog.log_store).await?;
         let stored_count = catalog.shards.len();
         if u32::try_from(stored_count) != Ok(shard_count.get()) {
             tracing::warn!(
@@ -108,14 +118,14 @@ impl ShardCatalog {
                 .shards
                 .iter()
                 .map(|shard| ShardEntry {
-                    path: fresh_path(shard.shard_id),
+                    path: storage.layout().fresh_path(shard.shard_id),
                     created_at_ms: now_ms,
                     ..shard.clone()
                 })
                 .collect();
-            let next_version = current.version.saturating_add(1);
-            let stored = create_version(storage, next_version, emptied.clone()).await?;
-            if stored.version == next_version && stored.shards == emptied {
+            let next = current.followed_by(emptied);
+            let stored = create_version(storage, next.clone()).await?;
+            if stored == next {
                 delete_databases(storage, &current.shards).await;
                 return Ok(stored);
             }
@@ -137,12 +147,20 @@ impl ShardCatalog {
     pub async fn settle(self, storage: &Storage) -> Result<Self, StorageError> {
         let newest = read_newest(storage).await?;
         let newest = newest.ok_or_else(|| StorageError::invalid(READ, "it has been deleted"))?;
-        let next_version = newest.version.saturating_add(1);
-        let settled = create_version(storage, next_version, newest.shards).await?;
+        let next = newest.followed_by(newest.shards.clone());
+        let settled = create_version(storage, next).await?;
         let is_named = |shard: &ShardEntry| settled.shards.iter().any(|s| s.path == shard.path);
         let (_, replaced): (Vec<_>, Vec<_>) = self.shards.into_iter().partition(is_named);
         delete_databases(storage, &replaced).await;
         Ok(settled)
+    }
+
+    fn followed_by(&self, shards: Vec<ShardEntry>) -> Self {
+        Self {
+            version: self.version.saturating_add(1),
+            shards,
+            log_store: self.log_store,
+        }
     }
 }
 
@@ -154,7 +172,7 @@ const FIRST_VERSION: u64 = 1;
 const RESET_ATTEMPTS_MAX: usize = 5;
 const CATALOG_PREFIX: &str = "catalog";
 
-fn fresh_shards(count: NonZeroU32, now_ms: i64) -> Vec<ShardEntry> {
+fn fresh_shards(layout: &Layout, count: NonZeroU32, now_ms: i64) -> Vec<ShardEntry> {
     HashRange::split_evenly(count.get())
         .into_iter()
         .map(|range| {
@@ -162,16 +180,11 @@ fn fresh_shards(count: NonZeroU32, now_ms: i64) -> Vec<ShardEntry> {
             ShardEntry {
                 shard_id,
                 range,
-                path: fresh_path(shard_id),
+                path: layout.fresh_path(shard_id),
                 created_at_ms: now_ms,
             }
         })
         .collect()
-}
-
-/// A path that no database has had before, below the shard's id.
-fn fresh_path(shard_id: Uuid) -> String {
-    format!("shards/{shard_id}/{}", Uuid::new_v4().simple())
 }
 
 fn version_path(version: u64) -> Path {
@@ -210,23 +223,30 @@ async fn read_version(storage: &Storage, version: u64) -> Result<ShardCatalog, S
         json.map_err(|error| StorageError::from_object_store(READ, &error))
     })
     .await?;
-    let shards = decode(&json)?;
-    Ok(ShardCatalog { version, shards })
+    let (shards, log_store) = decode(&json)?;
+    Ok(ShardCatalog {
+        version,
+        shards,
+        log_store,
+    })
 }
 
-/// Stores a version unless it exists already, and returns the newest version stored: these shards
-/// or, if others were faster, theirs.
+/// Stores a version unless it exists already, and returns the newest version stored: this one or,
+/// if others were faster, theirs.
 async fn create_version(
     storage: &Storage,
-    version: u64,
-    shards: Vec<ShardEntry>,
+    catalog: ShardCatalog,
 ) -> Result<ShardCatalog, StorageError> {
-    let json = encode(&shards)?;
+    let json = encode(&catalog.shards, catalog.log_store)?;
     let created = within(storage.time_limits().request(), WRITE, async {
         let options = PutOptions::from(PutMode::Create);
         let created = storage
             .object_store()
-            .put_opts(&version_path(version), PutPayload::from(json), options)
+            .put_opts(
+                &version_path(catalog.version),
+                PutPayload::from(json),
+                options,
+            )
             .await;
         match created {
             Ok(_) => Ok(true),
@@ -236,7 +256,7 @@ async fn create_version(
     })
     .await?;
     if created {
-        return Ok(ShardCatalog { version, shards });
+        return Ok(catalog);
     }
     // Also after a request that was repeated because its answer was lost: then it finds ours.
     let stored = read_newest(storage).await?;

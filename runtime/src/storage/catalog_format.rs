@@ -7,8 +7,9 @@ use crate::storage::catalog::ShardEntry;
 use crate::storage::error::StorageError;
 use crate::storage::range::HashRange;
 
-/// Raise it whenever an older program would misread what a newer one writes.
-const FORMAT_VERSION: u64 = 1;
+/// Raise it whenever an older program would misread what a newer one writes, and tell of it in
+/// `docs/guides/formats.md`. The second told of the store of the logs.
+const FORMAT_VERSION: u64 = 2;
 const FORMAT: &str = "shard catalog format";
 
 /// Read on its own before the rest: a newer format may look quite different.
@@ -21,6 +22,8 @@ struct StoredVersion {
 #[serde(deny_unknown_fields)]
 struct StoredCatalog {
     format_version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_store: Option<String>,
     shards: Vec<StoredShard>,
 }
 
@@ -34,7 +37,10 @@ struct StoredShard {
     created_at_ms: i64,
 }
 
-pub(crate) fn encode(shards: &[ShardEntry]) -> Result<Vec<u8>, StorageError> {
+pub(crate) fn encode(
+    shards: &[ShardEntry],
+    log_store: Option<Uuid>,
+) -> Result<Vec<u8>, StorageError> {
     let shards = shards
         .iter()
         .map(|shard| StoredShard {
@@ -47,12 +53,16 @@ pub(crate) fn encode(shards: &[ShardEntry]) -> Result<Vec<u8>, StorageError> {
         .collect();
     let catalog = StoredCatalog {
         format_version: FORMAT_VERSION,
+        log_store: log_store.map(|id| id.to_string()),
         shards,
     };
     serde_json::to_vec_pretty(&catalog).map_err(unreadable)
 }
 
-pub(crate) fn decode(json: &[u8]) -> Result<Vec<ShardEntry>, StorageError> {
+/// The shards, and the id of the store of their logs.
+type Decoded = (Vec<ShardEntry>, Option<Uuid>);
+
+pub(crate) fn decode(json: &[u8]) -> Result<Decoded, StorageError> {
     let found = serde_json::from_slice::<StoredVersion>(json)
         .map_err(unreadable)?
         .format_version;
@@ -73,7 +83,8 @@ pub(crate) fn decode(json: &[u8]) -> Result<Vec<ShardEntry>, StorageError> {
     if !HashRange::is_partition(shards.iter().map(|shard| &shard.range)) {
         return Err(unreadable("the ranges do not cover the hash space exactly"));
     }
-    Ok(shards)
+    let log_store = catalog.log_store.as_deref().map(Uuid::parse_str);
+    Ok((shards, log_store.transpose().map_err(unreadable)?))
 }
 
 fn decode_shard(stored: StoredShard) -> Result<ShardEntry, StorageError> {

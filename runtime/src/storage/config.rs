@@ -1,9 +1,13 @@
 //! What an operator can set about storage.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use crate::storage::cloud_config::{AzureConfig, GcsConfig, S3Config, UrlConfig};
+use crate::storage::slatedb_overrides::SlateDbOverrides;
 
 /// Where data lives, and the bounds on memory and time that go with it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -12,6 +16,9 @@ pub struct StorageConfig {
     /// The object store; by default files in `silo-data`, fsync on.
     #[serde(default = "default_backend")]
     pub backend: BackendConfig,
+    /// Where the write-ahead logs are, if not with the rest. Decided when the data is created.
+    #[serde(default)]
+    pub wal: Option<WalConfig>,
     /// Size of the one block cache that all shards share, in bytes.
     #[serde(default = "default_cache_bytes")]
     pub cache_bytes: u64,
@@ -21,6 +28,9 @@ pub struct StorageConfig {
     /// Time limits of single operations.
     #[serde(default)]
     pub time_limits: TimeLimits,
+    /// Settings of SlateDB itself, over ours.
+    #[serde(default)]
+    pub slatedb: SlateDbOverrides,
 }
 
 impl Default for StorageConfig {
@@ -35,11 +45,21 @@ impl StorageConfig {
     pub fn new(backend: BackendConfig) -> Self {
         Self {
             backend,
+            wal: None,
             cache_bytes: default_cache_bytes(),
             shard: ShardLimits::default(),
             time_limits: TimeLimits::default(),
+            slatedb: SlateDbOverrides::default(),
         }
     }
+}
+
+/// Where write-ahead logs are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalConfig {
+    /// The object store. What it loses is lost, as far as it is not in tables yet.
+    pub backend: BackendConfig,
 }
 
 /// The kinds of object store.
@@ -48,7 +68,7 @@ impl StorageConfig {
 pub enum BackendConfig {
     /// Files below a local directory, for one process at a time.
     Fs {
-        /// The directory; it is created if it does not exist.
+        /// The directory; it is created if it does not exist. Possibly with `%shard%`.
         path: PathBuf,
         /// Whether a write counts as durable only when the disk has confirmed it. Without it a
         /// power cut may lose acknowledged jobs; a crash of the process may not.
@@ -57,6 +77,31 @@ pub enum BackendConfig {
     },
     /// Memory of this process: everything is gone when it ends.
     Memory,
+    /// A bucket of Amazon S3, or of a server that speaks its protocol.
+    S3(S3Config),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsConfig),
+    /// A container of Azure Blob Storage.
+    Azure(AzureConfig),
+    /// Any store that has a URL.
+    Url(UrlConfig),
+}
+
+/// For log lines: where it is, without credentials.
+impl fmt::Display for BackendConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fs { path, fsync: true } => write!(f, "{}", path.display()),
+            Self::Fs { path, fsync: false } => write!(f, "{} (no fsync)", path.display()),
+            Self::Memory => f.write_str("memory: gone when the server stops"),
+            Self::S3(S3Config { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Gcs(GcsConfig { bucket, prefix, .. }) => write!(f, "gs://{bucket}/{prefix}"),
+            Self::Azure(AzureConfig {
+                container, prefix, ..
+            }) => write!(f, "az://{container}/{prefix}"),
+            Self::Url(UrlConfig { url, .. }) => f.write_str(url),
+        }
+    }
 }
 
 /// Bounds on what one shard may use. The defaults suit dozens of shards on a laptop.
@@ -163,7 +208,9 @@ impl TimeLimits {
         Duration::from_millis(self.flush_ms)
     }
 
-    pub(crate) fn request(&self) -> Duration {
+    /// As [`Self::request_ms`].
+    #[must_use]
+    pub fn request(&self) -> Duration {
         Duration::from_millis(self.request_ms)
     }
 

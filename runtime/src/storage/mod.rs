@@ -2,9 +2,12 @@
 //!
 //! This module knows keys, values and sequence numbers; it knows nothing of jobs. Top down:
 //!
-//! * [`config`]: what an operator can set, in bytes and milliseconds, with defaults.
-//! * [`backend`]: [`backend::Storage`], the opened object store with the block cache that all
-//!   shards share. Every kind of store is constructed there and nowhere else.
+//! * [`config`]: what an operator can set, in bytes and milliseconds, with defaults;
+//!   [`cloud_config`] for stores in the cloud, [`slatedb_overrides`] for SlateDB itself.
+//! * [`stores`]: object stores, opened, and what they can do. Those in the cloud are opened in a
+//!   crate of their own, `silo-cloud`.
+//! * [`backend`]: [`backend::Storage`], the opened stores with the block cache that all shards
+//!   share; [`layout`] says where in them each shard lies.
 //! * [`catalog`]: [`catalog::ShardCatalog`], the fixed set of shards of a node without
 //!   coordination, kept with the data.
 //! * [`shard`]: [`shard::ShardStore`], one open SlateDB database; [`batch`] is what is written to
@@ -22,10 +25,13 @@ pub mod batch;
 pub mod catalog;
 mod catalog_format;
 pub mod clock;
+pub mod cloud_config;
 pub mod compaction;
 pub mod config;
 pub mod durable;
 pub mod error;
+pub mod layout;
+mod log_store;
 pub(crate) mod marks;
 mod open;
 pub mod ownership;
@@ -33,3 +39,5 @@ pub mod range;
 pub mod read;
 mod settings;
 pub mod shard;
+pub mod slatedb_overrides;
+pub mod stores;

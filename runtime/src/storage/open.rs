@@ -107,7 +107,12 @@ async fn build(
 ) -> Result<Db, slatedb::Error> {
     let (cache, cache_scope) = storage.cache(path);
     let system_clock: Arc<ShardClock> = Arc::clone(clock);
-    Db::builder(path.to_owned(), ownership.witness(storage.object_store()))
+    let builder = Db::builder(path.to_owned(), ownership.witness(storage.object_store()));
+    let builder = match storage.log_store() {
+        Some(log_store) => builder.with_wal_object_store(Arc::clone(log_store)),
+        None => builder,
+    };
+    builder
         // The check and the claim are one conditional put.
         .with_expected_epoch(expected_epoch)
         .with_settings(storage.settings())
@@ -166,7 +171,8 @@ async fn raise_to_log(
     clock: &ShardClock,
 ) -> Result<(), StorageError> {
     let replayed_after = db.manifest().replay_after_wal_id();
-    let log = WalReader::new(path.to_owned(), Arc::clone(storage.object_store()));
+    let store = storage.log_store().unwrap_or(storage.object_store());
+    let log = WalReader::new(path.to_owned(), Arc::clone(store));
     let objects = log.list(replayed_after..).await;
     let objects = objects.map_err(|error| StorageError::from_slatedb(OPEN, &error))?;
     for object in objects.iter().rev() {

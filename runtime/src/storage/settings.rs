@@ -11,6 +11,10 @@ use slatedb::{PrefixExtractor, PrefixTarget};
 use crate::storage::backend::StoreAbilities;
 use crate::storage::config::{ShardLimits, TimeLimits};
 
+/// How old versions of metadata must be before they are deleted from a store that cannot keep a
+/// boundary file: longer than any process could plausibly sleep between two steps of one request.
+pub(crate) const METADATA_AGE_MIN_WITHOUT_REPLACE: Duration = Duration::from_secs(6 * 3600);
+
 /// The first byte of a key names its table, and each table is a segment: it has L0 files and sorted
 /// runs of its own, so tables compact apart, and a shard can be divided by table and key range.
 pub(crate) struct FirstByte;
@@ -88,13 +92,12 @@ fn garbage_collector(limits: &ShardLimits, abilities: StoreAbilities) -> Garbage
     };
     // Metadata versions are created by conditional puts. Once a version has been deleted, only a
     // boundary file stops a process that was suspended meanwhile from creating it again and taking
-    // itself for the owner. Stores that cannot keep a boundary file keep the versions longer than
-    // any process could plausibly sleep between two steps of one request.
+    // itself for the owner. Stores that cannot keep a boundary file keep the versions longer.
     let metadata = GarbageCollectorDirectoryOptions {
         min_age: if abilities.conditional_replace {
             directory.min_age
         } else {
-            Duration::from_secs(6 * 3600)
+            METADATA_AGE_MIN_WITHOUT_REPLACE
         },
         ..directory
     };

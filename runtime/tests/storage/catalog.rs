@@ -75,10 +75,10 @@ async fn a_catalogued_shard_without_a_database_is_created_at_open() {
 #[tokio::test]
 async fn a_newer_format_is_refused_and_left_alone() {
     let storage = memory().await;
-    store_catalog(&storage, r#"{"format_version": 2, "galaxies": []}"#).await;
+    store_catalog(&storage, r#"{"format_version": 3, "galaxies": []}"#).await;
     let refused = opened(&storage).await.unwrap_err();
     let what = "the shard catalog";
-    let (found, supported) = (2, 1);
+    let (found, supported) = (3, 2);
     assert_eq!(
         refused,
         StorageError::NewerFormat {
@@ -88,6 +88,28 @@ async fn a_newer_format_is_refused_and_left_alone() {
         }
     );
     assert_eq!(objects_below(&storage, "catalog").await, 1);
+    let said = refused.to_string();
+    assert!(said.contains("the shard catalog has format 3"), "{said}");
+    assert!(said.contains("reads the formats 1 to 2"), "{said}");
+}
+
+#[tokio::test]
+async fn an_older_format_is_read_and_the_next_version_is_of_the_newest() {
+    let storage = memory().await;
+    let shard = r#""shard_id": "6f2d6c1e-52a8-4f8e-9d5e-1b7b0a8c9d10", "path": "p""#;
+    let json = format!(
+        r#"{{"format_version": 1, "shards": [{{{shard}, "created_at_ms": 1,
+            "range_start": "", "range_end": ""}}]}}"#
+    );
+    store_catalog(&storage, &json).await;
+    let catalog = opened(&storage).await.unwrap();
+    assert_eq!(catalog.shards()[0].path, "p");
+    catalog.reset(&storage, 2_000).await.unwrap();
+    let next = Path::from("catalog/00000000000000000002.json");
+    let next = storage.object_store().get(&next).await.unwrap();
+    let next = next.bytes().await.unwrap();
+    let next: serde_json::Value = serde_json::from_slice(&next).unwrap();
+    assert_eq!(next["format_version"], 2);
 }
 
 #[tokio::test]

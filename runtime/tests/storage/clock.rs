@@ -14,13 +14,13 @@ use crate::support::{memory, only_shard, put, value};
 
 /// The clock of a machine that is ahead of (or, negative, behind) the others.
 #[derive(Debug)]
-struct Ahead {
+pub(crate) struct Ahead {
     by_ms: AtomicI64,
     wall: SystemWallClock,
 }
 
 impl Ahead {
-    fn by(by_ms: i64) -> Arc<Self> {
+    pub(crate) fn by(by_ms: i64) -> Arc<Self> {
         Arc::new(Self {
             by_ms: AtomicI64::new(by_ms),
             wall: SystemWallClock::default(),

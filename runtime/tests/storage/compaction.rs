@@ -99,7 +99,15 @@ async fn compacting_leaves_one_run_per_table_and_every_row() {
         let store = open(&storage, &only_shard(&storage).await).await;
         assert_eq!(keys(&store, "a", "d", 9).await, rows);
         assert_eq!(value(&store, "a1").await, None);
-        assert_eq!(store.range(b"a", b"d", at_most(9)).await.unwrap().rows.len(), 6);
+        assert_eq!(
+            store
+                .range(b"a", b"d", at_most(9))
+                .await
+                .unwrap()
+                .rows
+                .len(),
+            6
+        );
         store.close().await.unwrap();
     }
 }
