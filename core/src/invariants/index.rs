@@ -8,7 +8,8 @@ use crate::table::state::{Position, StateRow};
 /// No index row speaks of something that is not so.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-IDX-1",
-    statement: "Each ready, due or running row names a job whose position names exactly that row.",
+    statement: "Each ready, due, running or expiry row names a job whose position names exactly \
+                that row.",
     check,
 };
 
@@ -29,6 +30,19 @@ fn check(image: &Image) -> Vec<String> {
             state.position == Position::Due(row.place)
         }) {
             violations.push(format!("a due row at {:?}: {}", row.place, name(&key)));
+        }
+    }
+    for row in &image.expiry {
+        let key = job_of_due(row);
+        let named = |state: &StateRow| match &state.position {
+            Position::Ended { expires, .. } => *expires == Some(row.place),
+            Position::Due(_)
+            | Position::Ready(_)
+            | Position::Leased(_)
+            | Position::Quarantined { .. } => false,
+        };
+        if !agrees(image, &key, named) {
+            violations.push(format!("an expiry row at {:?}: {}", row.place, name(&key)));
         }
     }
     for (key, row) in &image.running {
