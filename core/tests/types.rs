@@ -295,7 +295,7 @@ fn draws_of_one_stamp_differ() {
 fn made_up_ids_are_uuids_of_version_7_that_order_by_time() {
     let id = |now, seed| {
         entropy(seed)
-            .job_id(Timestamp::from_millis(now))
+            .job_id(Timestamp::from_millis(now), 0)
             .to_string()
     };
     let one = id(1_700_000_000_000, 1);

@@ -53,6 +53,9 @@ pub struct Image {
     pub damaged_tenants: BTreeSet<Tenant>,
     /// What the first bytes of state rows say whose rest does not decode.
     pub damaged_states: BTreeMap<JobKey, Option<Status>>,
+    /// Jobs whose state was once unreadable, as far as whoever checks knows: which index row stood
+    /// for such a job nobody could say, and it stays until it is met, whatever became of the job.
+    pub once_damaged: BTreeSet<JobKey>,
 }
 
 /// A codec that reads more than it writes would hide damage.

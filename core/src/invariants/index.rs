@@ -60,5 +60,7 @@ fn check(image: &Image) -> Vec<String> {
 
 /// Index rows of a job that was set aside stay until they are met.
 fn agrees(image: &Image, key: &JobKey, named: impl Fn(&StateRow) -> bool) -> bool {
-    !image.is_sound(key) || image.states.get(key).is_some_and(named)
+    !image.is_sound(key)
+        || image.once_damaged.contains(key)
+        || image.states.get(key).is_some_and(named)
 }

@@ -47,6 +47,9 @@ fn check(image: &Image) -> Vec<String> {
         }
         let rows = found.remove(key).unwrap_or_default();
         let counts = (rows.due, rows.ready, rows.running, rows.expiry);
+        if image.once_damaged.contains(key) {
+            continue;
+        }
         let is_right = match &state.position {
             Position::Due(_) => counts == (1, 0, 0, 0),
             Position::Ready(_) => counts == (0, 1, 0, 0),

@@ -286,7 +286,7 @@ impl<'a> Draft<'a> {
             ..
         } = self;
         for (tenant, Kept { before, row }) in tenants {
-            let after = (row.tallies.total() > 0).then(|| encode(&row));
+            let after = (!row.is_over()).then(|| encode(&row));
             if after == before {
                 continue;
             }

@@ -63,6 +63,12 @@ impl TenantRow {
         heads.into_iter().flatten().map(|head| head.low.at).min()
     }
 
+    /// Whether there is nothing to know any more. Rows of a queue may outlive their job, when which
+    /// rows a damaged one had could not be read: the row stays until they have been met.
+    pub fn is_over(&self) -> bool {
+        self.tallies.total() == 0 && self.ready.is_empty() && self.wake().is_none()
+    }
+
     /// Draws a place in one of the tenant's queues.
     pub fn place(&mut self, at: Timestamp) -> Place {
         let seq = self.next_seq;

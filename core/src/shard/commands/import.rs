@@ -125,7 +125,7 @@ impl ImportJob {
 
 pub(crate) fn decide(import: &Import, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
     let known = find(import, draft)?;
-    let running = known.iter().find(|(_, (_, state))| state.lease().is_some());
+    let running = known.iter().find(|(_, known)| known.is_running());
     if let Some((key, _)) = running {
         return Err(Refusal::JobRunning(key.clone()).into());
     }
@@ -136,7 +136,8 @@ pub(crate) fn decide(import: &Import, draft: &mut Draft<'_>) -> Result<Reply, Ha
         let key = job.key();
         let taken = if seen.insert(key.clone()) {
             match known.get(&key) {
-                Some((row, state)) => go_on(draft, &key, row, state.clone(), job),
+                Some(Known::Job(rows)) => go_on(draft, &key, rows, job),
+                Some(Known::SetAside) => Err(Refusal::Quarantined(key.clone()).into()),
                 None => begin(draft, &key, job),
             }
         } else {
@@ -159,20 +160,35 @@ pub(crate) fn decide(import: &Import, draft: &mut Draft<'_>) -> Result<Reply, Ha
     Ok(Reply::Imported(results))
 }
 
-type Known = BTreeMap<JobKey, (JobRow, StateRow)>;
+/// A job that is here.
+enum Known {
+    /// As it stands.
+    Job(Box<(JobRow, StateRow)>),
+    /// Its rows cannot be relied on, and are not read.
+    SetAside,
+}
+
+impl Known {
+    const fn is_running(&self) -> bool {
+        match self {
+            Self::Job(rows) => rows.1.lease().is_some(),
+            Self::SetAside => false,
+        }
+    }
+}
 
 /// Those of the jobs that are here, all loaded at once, with their tenants.
-fn find(import: &Import, draft: &mut Draft<'_>) -> Result<Known, Halt> {
-    let mut known = Known::new();
+fn find(import: &Import, draft: &mut Draft<'_>) -> Result<BTreeMap<JobKey, Known>, Halt> {
+    let mut known = BTreeMap::new();
     let mut need = Need::default();
     for job in &import.jobs {
         let key = job.key();
         if let Err(Halt::Need(missing)) = draft.tenant(&key.tenant).map(|_| ()) {
             need.add(missing);
         }
-        match draft.job_and_state(&key) {
-            Ok(Some(rows)) => {
-                known.insert(key, rows);
+        match look_up(draft, &key) {
+            Ok(Some(found)) => {
+                known.insert(key, found);
             }
             Ok(None) => {}
             Err(Halt::Need(missing)) => need.add(missing),
@@ -181,6 +197,16 @@ fn find(import: &Import, draft: &mut Draft<'_>) -> Result<Known, Halt> {
     }
     need.settled()?;
     Ok(known)
+}
+
+fn look_up(draft: &Draft<'_>, key: &JobKey) -> Result<Option<Known>, Halt> {
+    if let Ok(Some(state)) = draft.state(key)
+        && matches!(state.position, Position::Quarantined { .. })
+    {
+        return Ok(Some(Known::SetAside));
+    }
+    let rows = draft.job_and_state(key)?;
+    Ok(rows.map(|rows| Known::Job(Box::new(rows))))
 }
 
 /// A job that is not here.
@@ -209,8 +235,7 @@ fn begin(draft: &mut Draft<'_>, key: &JobKey, job: &ImportJob) -> Result<Status,
 fn go_on(
     draft: &mut Draft<'_>,
     key: &JobKey,
-    row: &JobRow,
-    state: StateRow,
+    (row, state): &(JobRow, StateRow),
     job: &ImportJob,
 ) -> Result<Status, Halt> {
     let not = |fault| Err(Refusal::NotImportable(key.clone(), fault).into());
@@ -251,8 +276,8 @@ fn go_on(
     }
     check_queues(draft, key, &state.queue)?;
     let before = state.status();
-    leave(draft, key, &state)?;
-    settle(draft, key, row, state, Some(before), job, new)
+    leave(draft, key, state)?;
+    settle(draft, key, row, state.clone(), Some(before), job, new)
 }
 
 /// Writes down the new attempts, and puts the job where they leave it.
