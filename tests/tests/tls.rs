@@ -21,10 +21,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 
 /// Long enough for anything that happens at all.
 const SOON: Duration = Duration::from_secs(30);
@@ -62,8 +63,8 @@ async fn refused(address: SocketAddr, tls: Option<ClientTls>) -> String {
     }
 }
 
-/// The certificate that a new connection is shown.
-async fn shown(address: SocketAddr, ca: &Ca) -> Result<CertificateDer<'static>, Trouble> {
+/// What a caller is that trusts this CA.
+fn caller(ca: &Ca) -> Result<TlsConnector, Trouble> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.pem().as_bytes())?)?;
     let provider = Arc::new(ring::default_provider());
@@ -72,10 +73,19 @@ async fn shown(address: SocketAddr, ca: &Ca) -> Result<CertificateDer<'static>, 
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let socket = TcpStream::connect(address).await?;
-    let name = ServerName::from(address.ip());
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, socket);
-    let stream = timeout(SOON, stream).await??;
+    Ok(Arc::new(config).into())
+}
+
+/// A connection of a caller.
+async fn call(caller: &TlsConnector, to: SocketAddr) -> Result<TlsStream<TcpStream>, Trouble> {
+    let socket = TcpStream::connect(to).await?;
+    let stream = caller.connect(ServerName::from(to.ip()), socket);
+    Ok(timeout(SOON, stream).await??)
+}
+
+/// The certificate that a new connection is shown.
+async fn shown(address: SocketAddr, ca: &Ca) -> Result<CertificateDer<'static>, Trouble> {
+    let stream = call(&caller(ca)?, address).await?;
     let (_, session) = stream.get_ref();
     assert_eq!(session.alpn_protocol(), Some(&b"h2"[..]));
     let chain = session.peer_certificates().ok_or("a certificate")?;
@@ -336,6 +346,23 @@ async fn a_caller_that_says_nothing_holds_nobody_up_and_is_let_go() -> Result<()
     for mut socket in silent {
         let ended = timeout(SOON, socket.read_u8()).await?;
         assert!(ended.is_err(), "closed without a word");
+    }
+    server.stop().await
+}
+
+#[silo::test]
+async fn whoever_comes_again_is_checked_again() -> Result<(), Trouble> {
+    let (ca, place) = (Ca::new()?, tempfile::tempdir()?);
+    let folder = Folder::new(place.path());
+    folder.write(&ca.sign(1)?)?;
+    let server = start(&load(folder.files())?).await?;
+    let caller = caller(&ca)?;
+    for _ in 0..2 {
+        let mut stream = call(&caller, server.address).await?;
+        // Tickets would come before the first byte.
+        timeout(SOON, stream.read_u8()).await??;
+        let (_, session) = stream.get_ref();
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
     }
     server.stop().await
 }
