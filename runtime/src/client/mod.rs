@@ -58,9 +58,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `Options` if an address is not `host:port`, is a wildcard, or there is none, or the token is
-    /// not of visible ASCII, or certificates or keys cannot be used; `Unavailable` if nobody answers
-    /// within the call deadline, or none that both sides trust; `Refused` if the token is wrong.
+    /// `Options` if an address is not `host:port`, is a wildcard, or there is none, the token is
+    /// not of visible ASCII, or certificates or keys cannot be used; `Unavailable` if nobody
+    /// answers within the call deadline, or nobody that trusts this side and is trusted; `Refused`
+    /// if the token is wrong.
     pub async fn connect(options: ClientOptions) -> Result<Self, Error> {
         let addresses = options
             .addresses
