@@ -14,10 +14,11 @@ use common::{
     Shard, failure, get, gone, ids, job, lease_job, of_tenant, plain, retrying, success, tenant,
 };
 use silo_core::shard::command::Command;
+use silo_core::shard::commands::inspect::ListSetAside;
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::refusal::{Gone, Refusal};
-use silo_core::shard::reply::Reply;
+use silo_core::shard::reply::{Reply, SetAsideView};
 use silo_core::shard::soft::Soft;
 use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::codec::encode;
@@ -291,4 +292,193 @@ fn a_job_whose_lease_is_over_is_not_set_aside_for_what_was_found_in_it() {
     });
     assert_eq!(shard.run(&aside), gone(&task.id, Gone::Unknown));
     assert_eq!(shard.status(&key), Status::Succeeded);
+}
+
+/// Sets the middle one of three jobs aside by way of a command that meets it.
+fn with_one_set_aside(row: fn(&JobKey) -> silo_core::table::key::Key) -> (Shard, JobKey) {
+    let (mut shard, key) = three();
+    shard.damage(&row(&key));
+    assert!(matches!(shard.run(&get(&key)), Reply::Refused(_)));
+    assert!(is_set_aside(&shard, &key));
+    (shard, key)
+}
+
+fn listed(shard: &mut Shard, list: ListSetAside) -> Vec<SetAsideView> {
+    match shard.run(&Command::ListSetAside(list)) {
+        Reply::SetAside(jobs) => jobs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_operator_sees_which_jobs_were_set_aside_page_by_page() {
+    let mut shard = Shard::new();
+    let mut keys: Vec<JobKey> = Vec::new();
+    for name in ["t", "u"] {
+        for id in ["a", "b", "c"] {
+            let key = shard.enqueue(of_tenant(name, id));
+            shard.damage(&Jobs::key(&key));
+            shard.run(&get(&key));
+            keys.push(key);
+        }
+    }
+    let all = |tenant: Option<&str>, after: Option<&JobKey>, jobs_max| ListSetAside {
+        tenant: tenant.map(common::tenant),
+        after: after.cloned(),
+        jobs_max,
+    };
+    let whole = listed(&mut shard, all(None, None, 100));
+    let mut shown: Vec<JobKey> = whole.iter().map(|job| job.key.clone()).collect();
+    let first = listed(&mut shard, all(None, None, 4));
+    let second = listed(&mut shard, all(None, Some(&first[3].key), 4));
+    assert_eq!([first, second].concat(), whole);
+    shown.sort();
+    keys.sort();
+    assert_eq!(shown, keys);
+    assert!(
+        whole
+            .iter()
+            .all(|job| job.at.is_some() && job.reason.contains("Job row"))
+    );
+    let of_one = listed(&mut shard, all(Some("u"), None, 100));
+    assert_eq!(of_one.len(), 3);
+    assert!(of_one.iter().all(|job| job.key.tenant == tenant("u")));
+    let rest = listed(&mut shard, all(Some("u"), Some(&of_one[1].key), 100));
+    assert_eq!(rest, of_one[2..]);
+}
+
+#[test]
+fn a_job_set_aside_can_be_deleted_and_its_id_used_again() {
+    for row in [States::key, Jobs::key] {
+        let (mut shard, key) = with_one_set_aside(row);
+        assert_eq!(shard.delete(&key), Reply::Deleted);
+        let image = shard.image();
+        assert!(image.quarantine.is_empty() && !image.states.contains_key(&key));
+        assert!(!image.jobs.contains_key(&key));
+        shard.enqueue(plain("b"));
+        // A row of the old one may still stand in the queue: whoever meets it drops it.
+        assert_eq!(ids(&shard.lease(9)), ["a", "c", "b"]);
+        assert_eq!(shard.lease(9), []);
+        assert!(shard.image().ready.is_empty());
+    }
+}
+
+#[test]
+fn the_last_job_of_a_tenant_leaves_its_row_until_its_queue_has_been_met() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    shard.damage(&States::key(&key));
+    shard.run(&get(&key));
+    shard.delete(&key);
+    assert_eq!(shard.image().ready.len(), 1);
+    assert_eq!(shard.lease(1), []);
+    assert!(
+        shard.rows.map.is_empty(),
+        "nothing is left: {:?}",
+        shard.rows.map
+    );
+    assert_eq!(shard.soft.groups().count(), 0);
+    assert_eq!(shard.soft.next_wake(), None);
+}
+
+#[test]
+fn a_job_set_aside_for_its_state_is_given_back_with_what_is_left_of_its_history() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(retrying("j", 5));
+    for _ in 0..3 {
+        let Reply::Leased(tasks) = shard.run(&lease_job(&key)) else {
+            panic!("leased");
+        };
+        shard.report(&tasks[0].id, failure());
+    }
+    shard.damage(&States::key(&key));
+    shard.run(&get(&key));
+    assert!(is_set_aside(&shard, &key));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    assert!(shard.image().quarantine.is_empty());
+    // The third attempt was in the state, which is lost; its number is used again.
+    let task = match shard.run(&lease_job(&key)) {
+        Reply::Leased(mut tasks) => tasks.remove(0),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((task.id.attempt, task.relative_attempt), (3, 1));
+    shard.report(&task.id, success());
+    let shown = shard.view(&key).attempts;
+    let numbers: Vec<u32> = shown.iter().map(|shown| shown.attempt.number).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[test]
+fn a_damaged_attempt_and_those_before_it_are_given_up_when_the_job_is_given_back() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(retrying("j", 5));
+    for _ in 0..4 {
+        let Reply::Leased(tasks) = shard.run(&lease_job(&key)) else {
+            panic!("leased");
+        };
+        let large = common::report(
+            &tasks[0].id,
+            silo_core::shard::commands::report::Outcome::Failure {
+                code: "E".to_owned(),
+                data: Bytes::from(vec![1; 5000]),
+                retryable: true,
+                retry_after: None,
+            },
+        );
+        shard.run(&large);
+    }
+    shard.damage(&Attempts::key(&AttemptKey::of(&key, 2)));
+    shard.run(&get(&key));
+    assert!(is_set_aside(&shard, &key));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    let shown = shard.view(&key).attempts;
+    let numbers: Vec<u32> = shown.iter().map(|shown| shown.attempt.number).collect();
+    assert_eq!(numbers, [3, 4]);
+    assert_eq!(
+        shard.image().payloads.len(),
+        2,
+        "what the others reported is gone"
+    );
+}
+
+#[test]
+fn a_leased_job_set_aside_and_given_back_uses_its_number_again() {
+    let (mut shard, key) = three();
+    let task = shard.lease(2).remove(1);
+    let aside = Command::SetAside(SetAside {
+        task: task.id.clone(),
+        reason: "its payload is missing".to_owned(),
+    });
+    shard.run(&aside);
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    let over = shard.report(&task.id, success());
+    assert_eq!(over, gone(&task.id, Gone::Expired));
+    let again = shard.lease(9);
+    assert_eq!(ids(&again), ["c", "b"]);
+    assert_eq!(again[1].id.attempt, 1);
+}
+
+#[test]
+fn a_job_whose_description_is_lost_cannot_be_given_back() {
+    let (mut shard, key) = with_one_set_aside(Jobs::key);
+    let refusal = Refusal::Quarantined(key.clone());
+    assert_eq!(shard.restart(&key), Reply::Refused(refusal));
+    assert!(is_set_aside(&shard, &key));
+}
+
+#[test]
+fn a_damaged_job_whose_time_is_over_stops_nobodys_removal() {
+    let mut shard = Shard::new();
+    let keys: Vec<JobKey> = ["a", "b", "c"]
+        .iter()
+        .map(|id| shard.enqueue(common::kept(id, 1000)))
+        .collect();
+    for key in &keys {
+        shard.cancel(key);
+    }
+    shard.damage(&States::key(&keys[1]));
+    shard.pass(1000);
+    assert!(!shard.has_rows(&keys[0]) && !shard.has_rows(&keys[2]));
+    assert!(is_set_aside(&shard, &keys[1]));
+    assert_eq!(shard.soft.next_wake(), None);
 }

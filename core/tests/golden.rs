@@ -17,6 +17,7 @@ use common::{group, job, policy, queue, tenant, worker};
 use silo_core::table::attempt::{Attempt, AttemptEnd, AttemptKey, Attempts, Ending};
 use silo_core::table::codec::{Row, RowError, encode};
 use silo_core::table::due::{DueKey, DueRow, Dues};
+use silo_core::table::expiry::{Expiries, ExpiryRow};
 use silo_core::table::job::{JobRow, Jobs, Request};
 use silo_core::table::payload::PayloadKey;
 use silo_core::table::place::{Head, Place};
@@ -31,6 +32,7 @@ use silo_core::table::tenant::{Tallies, TenantRow, Tenants};
 use silo_core::table::{Table, TableId};
 use silo_core::types::data::{DATA_INLINE_BYTES_MAX, Data};
 use silo_core::types::entropy::RequestId;
+use silo_core::types::retention::Retention;
 use silo_core::types::time::{Millis, Timestamp};
 
 /// Each line: a name, the key, the row.
@@ -61,6 +63,7 @@ fn tenant_row() -> TenantRow {
         },
         ready: BTreeMap::from([(queue("g", 0), head(5, 2)), (queue("h", 99), head(6, 1))]),
         due: Some(head(-1, 3)),
+        expiry: Some(head(8, 4)),
     }
 }
 
@@ -104,15 +107,19 @@ fn state(position: Position) -> StateRow {
         nonce: 4,
         how: Return::Lost,
     });
+    row.attempts_from = 2;
+    row.retention.failed = Some(Millis::new(11));
+    row.has_payload_row = true;
     row
 }
 
 /// Every position that a state can have, in the order of their tags.
 fn positions() -> Vec<(&'static str, Position, Status)> {
-    let ended = |status, code| Position::Ended {
+    let ended = |status, code, expires| Position::Ended {
         status,
         at: time(9),
         code,
+        expires,
     };
     let leased = Position::Leased(Lease {
         attempt: 2,
@@ -127,13 +134,13 @@ fn positions() -> Vec<(&'static str, Position, Status)> {
         ("leased", leased, Status::Running),
         (
             "succeeded",
-            ended(Ended::Succeeded, None),
+            ended(Ended::Succeeded, None, Some(place(20, 10))),
             Status::Succeeded,
         ),
-        ("failed", ended(Ended::Failed, None), Status::Failed),
+        ("failed", ended(Ended::Failed, None, None), Status::Failed),
         (
             "cancelled",
-            ended(Ended::Cancelled, Some(EndCode::Cancelled)),
+            ended(Ended::Cancelled, Some(EndCode::Cancelled), None),
             Status::Cancelled,
         ),
         (
@@ -164,7 +171,7 @@ fn lines() -> Vec<String> {
         ("attempt-crashed", Ending::Crashed),
     ];
     let format = FormatRow {
-        version: 1,
+        version: 2,
         created_at: time(3),
     };
     let running = RunningRow {
@@ -177,14 +184,14 @@ fn lines() -> Vec<String> {
         reason: "damaged".to_owned(),
     };
     let mut lines = vec![
-        line::<Format>("format", &FormatKey, &format),
-        line::<Tenants>("tenant", &tenant("t"), &tenant_row()),
+        line::<Format>("format@2", &FormatKey, &format),
+        line::<Tenants>("tenant@2", &tenant("t"), &tenant_row()),
         line::<Jobs>("job", &key, &job_row()),
         format!("payload {} 78", hex(&PayloadKey::key(&key, 2))),
     ];
     for (name, position, _) in positions() {
         lines.push(line::<States>(
-            &format!("state-{name}"),
+            &format!("state-{name}@2"),
             &key,
             &state(position),
         ));
@@ -199,6 +206,7 @@ fn lines() -> Vec<String> {
     lines.push(line::<Readies>("ready", &ready, &ReadyRow {}));
     let due = DueKey::of(&key, place(-7, 8));
     lines.push(line::<Dues>("due", &due, &DueRow::Start));
+    lines.push(line::<Expiries>("expiry", &due, &ExpiryRow {}));
     lines.push(line::<Runnings>("running", &key, &running));
     lines.push(line::<Quarantines>("quarantine", &key, &quarantine));
     lines
@@ -213,8 +221,31 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
-/// Key and row of the golden row with this name.
+/// What a row says now that format 1 could not say.
+fn as_of_format_1(mut row: StateRow) -> StateRow {
+    row.attempts_from = 1;
+    row.retention = Retention::FOREVER;
+    row.has_payload_row = true;
+    if let Position::Ended { expires, .. } = &mut row.position {
+        *expires = None;
+    }
+    row
+}
+
+/// Key and row of the golden row with this name, of the newest version there is.
 fn golden(name: &str) -> (Vec<u8>, Vec<u8>) {
+    let newest = format!("{name}@2");
+    if GOLDEN
+        .lines()
+        .any(|line| line.starts_with(&format!("{newest} ")))
+    {
+        named(&newest)
+    } else {
+        named(name)
+    }
+}
+
+fn named(name: &str) -> (Vec<u8>, Vec<u8>) {
     let mut words = GOLDEN
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
@@ -230,12 +261,16 @@ fn golden(name: &str) -> (Vec<u8>, Vec<u8>) {
 fn what_is_written_today_is_what_was_written() {
     let lines = lines();
     let golden: Vec<&str> = GOLDEN.lines().collect();
-    for line in &lines {
-        assert!(
-            golden.contains(&line.as_str()),
-            "not in golden.txt:\n{line}"
-        );
-    }
+    let missing: Vec<&str> = lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !golden.contains(line))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in golden.txt:\n{}",
+        missing.join("\n")
+    );
     let tables = lines
         .iter()
         .map(|line| unhex(line.split(' ').nth(1).unwrap())[0]);
@@ -254,6 +289,12 @@ fn golden_rows_are_read_as_what_they_say() {
     let (key, row) = golden("tenant");
     assert_eq!(Tenants::read_key(&key), Ok(tenant("t")));
     assert_eq!(Tenants::read_row(&row), Ok(tenant_row()));
+    let (_, row) = named("tenant");
+    let without = TenantRow {
+        expiry: None,
+        ..tenant_row()
+    };
+    assert_eq!(Tenants::read_row(&row), Ok(without), "of format 1");
     let (key, row) = golden("job");
     assert_eq!(Jobs::read_key(&key), Ok(job("t", "j")));
     assert_eq!(Jobs::read_row(&row), Ok(job_row()));
@@ -265,7 +306,11 @@ fn golden_rows_are_read_as_what_they_say() {
             Some(status),
             "{name}, its rest lost"
         );
-        assert_eq!(States::read_row(&row), Ok(state(position)));
+        assert_eq!(States::read_row(&row), Ok(state(position.clone())));
+        let (_, row) = named(&format!("state-{name}"));
+        assert_eq!(status_of_bytes(&row), Some(status), "{name} of format 1");
+        let old = as_of_format_1(state(position));
+        assert_eq!(States::read_row(&row), Ok(old), "{name} of format 1");
     }
     let (_, row) = golden("attempt-crashed");
     assert_eq!(Attempts::read_row(&row), Ok(attempt(Some(Ending::Crashed))));
@@ -307,6 +352,7 @@ fn newer_older_cut_and_longer_rows_are_refused() {
     refuses::<Attempts>("attempt-failed");
     refuses::<Readies>("ready");
     refuses::<Dues>("due");
+    refuses::<Expiries>("expiry");
     refuses::<Runnings>("running");
     refuses::<Quarantines>("quarantine");
 }
@@ -332,6 +378,7 @@ fn a_changed_byte_makes_another_row_or_none() {
     for (name, _, _) in positions() {
         is_canonical::<States>(&format!("state-{name}"));
     }
+    is_canonical::<Tenants>("tenant");
     is_canonical::<Attempts>("attempt-failed");
     is_canonical::<Dues>("due");
     is_canonical::<Runnings>("running");

@@ -194,7 +194,7 @@ proptest! {
         prop_assert_eq!(range.contains(&Readies::key(&one)), one.place >= low);
         let is_of_queue = other.tenant == one.tenant && other.queue == one.queue;
         prop_assert!(is_of_queue || !range.contains(&Readies::key(&other)));
-        let range = DueKey::from(&due.tenant, low);
+        let range = DueKey::from::<Dues>(&due.tenant, low);
         prop_assert_eq!(range.contains(&Dues::key(&due)), due.place >= low);
     }
 

@@ -14,12 +14,14 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::{
-    Shard, failure, get, heartbeat, job, lease, lease_job, of_tenant, plain, queue, report,
-    request, retrying, success,
+    Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
+    lease_job, of_tenant, plain, queue, report, request, retrying, success,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::{Command, Stamp};
-use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
+use silo_core::shard::commands::import::{Import, ImportJob};
+use silo_core::shard::commands::inspect::ListSetAside;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
@@ -28,7 +30,7 @@ use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
 use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::types::task::TaskId;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Millis, Timestamp};
 
 /// Most rounds of loading that any command may take.
 const ROUNDS_MAX: usize = 6;
@@ -162,6 +164,9 @@ fn world(jobs: &[(u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
         if fate % 2 == 0 {
             enqueue.retry = retrying("x", 3).retry;
         }
+        if fate % 3 == 0 {
+            enqueue.retention = kept("x", u64::from(*priority) * 100).retention;
+        }
         if fate % 8 == 7 {
             enqueue.start_at = Some(Timestamp::from_millis(shard.now + i64::from(*priority)));
         }
@@ -197,13 +202,36 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
         lease("g", tasks_max),
         lease_job(key),
         Command::Cancel(key.clone()),
+        Command::Delete(key.clone()),
+        Command::Restart(key.clone()),
+        Command::Expedite(key.clone()),
+        Command::EnqueueAll(EnqueueAll {
+            jobs: vec![of_tenant("t1", "new"), of_tenant("t1", key.job.as_str())],
+        }),
+        Command::Import(Import {
+            jobs: vec![
+                imported("new", vec![attempted(1, failed_import())]),
+                ImportJob {
+                    tenant: key.tenant.clone(),
+                    ..imported(key.job.as_str(), vec![attempted(1, failed_import())])
+                },
+            ],
+        }),
+        Command::ListSetAside(ListSetAside {
+            tenant: None,
+            after: None,
+            jobs_max: tasks_max,
+        }),
         get(key),
         Command::Result(key.clone()),
         Command::Tick,
     ];
     if let Some(task) = tasks.get(pick % tasks.len().max(1)) {
         commands.push(heartbeat(task, "w"));
-        for outcome in [success(), failure(), Outcome::Cancelled, Outcome::Release] {
+        let delay = Millis::new(5);
+        let snooze = Outcome::Snooze { delay };
+        let given_back = [Outcome::Cancelled, Outcome::Release, snooze];
+        for outcome in [success(), failure()].into_iter().chain(given_back) {
             commands.push(report(task, outcome));
         }
     }

@@ -13,12 +13,13 @@ mod common;
 use bytes::Bytes;
 use common::oracle::{Oracle, Stands};
 use common::{
-    Shard, get, group, heartbeat, job, lease, lease_job, policy, queue, report, request, success,
-    tenant, worker,
+    Shard, attempted, get, group, heartbeat, imported, job, lease, lease_job, policy, queue,
+    report, request, success, tenant, worker,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::Command;
-use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
+use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
@@ -26,6 +27,7 @@ use silo_core::table::Table;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::state::{Position, States, Status};
 use silo_core::types::name::JobId;
+use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
@@ -63,6 +65,12 @@ enum Op {
     Heartbeat(Pick, bool),
     Report(Pick, Outcome),
     Cancel(Pick),
+    EnqueueAll(Vec<Enqueue>),
+    /// One given job again with more attempts, or others, or none; or a new job.
+    Import(Pick, Import),
+    Delete(Pick),
+    Restart(Pick),
+    Expedite(Pick),
     Get(Pick),
     Result(Pick),
     Settle,
@@ -73,6 +81,58 @@ enum Op {
     Damage(Pick, bool),
 }
 
+/// How an import goes on from what a job has had.
+#[derive(Clone, Debug)]
+struct Import {
+    is_new: bool,
+    /// Attempts of its own that it forgets, from the end.
+    forgets: usize,
+    /// Whether it says something else of the last attempt it knows.
+    differs: bool,
+    adds: Vec<ImportEnding>,
+    start_in: Option<i64>,
+    retries: Option<u32>,
+}
+
+fn import() -> impl Strategy<Value = Import> {
+    let failed = prop::collection::vec(Just(common::failed_import()), 0..4);
+    let data = prop_oneof![Just(Bytes::from_static(b"x")), Just(vec![2; 4097].into())];
+    let last = prop_oneof![
+        Just(common::failed_import()),
+        data.prop_map(|data| ImportEnding::Succeeded { data }),
+        Just(ImportEnding::Cancelled),
+    ];
+    let how = (
+        any::<bool>(),
+        prop_oneof![4 => Just(0), 1 => 1..3_usize],
+        prop::bool::weighted(0.2),
+    );
+    let rules = (
+        prop::option::weighted(0.3, -5000..30_000_i64),
+        prop::option::of(0..4_u32),
+    );
+    (how, failed, prop::option::of(last), rules).prop_map(|(how, mut adds, last, rules)| {
+        adds.extend(last);
+        Import {
+            is_new: how.0,
+            forgets: how.1,
+            differs: how.2,
+            adds,
+            start_in: rules.0,
+            retries: rules.1,
+        }
+    })
+}
+
+fn batch() -> impl Strategy<Value = Vec<Enqueue>> {
+    (0..TENANTS.len(), prop::collection::vec(enqueue(), 0..6)).prop_map(|(of, mut jobs)| {
+        for job in &mut jobs {
+            job.tenant = tenant(TENANTS[of]);
+        }
+        jobs
+    })
+}
+
 fn enqueue() -> impl Strategy<Value = Enqueue> {
     let names = (0..TENANTS.len(), 0..GROUPS.len(), 0..3_u32);
     let identity = (
@@ -80,7 +140,14 @@ fn enqueue() -> impl Strategy<Value = Enqueue> {
         prop::option::weighted(0.4, 0..4_u8),
     );
     let start = prop::option::weighted(0.4, -5000..30_000_i64);
-    let rules = (prop::option::of(0..3_u32), 0..3_u32, 0..3_u8);
+    let kept = || prop::option::weighted(0.2, (0..60_000_u64).prop_map(Millis::new));
+    let kept = (kept(), kept(), kept());
+    let kept = kept.prop_map(|(succeeded, failed, cancelled)| Retention {
+        succeeded,
+        failed,
+        cancelled,
+    });
+    let rules = (prop::option::of(0..3_u32), 0..3_u32, 0..3_u8, kept);
     (names, identity, start, rules).prop_map(|(names, identity, start, rules)| Enqueue {
         tenant: tenant(TENANTS[names.0]),
         id: identity
@@ -92,6 +159,7 @@ fn enqueue() -> impl Strategy<Value = Enqueue> {
         retry: rules.0.map(policy),
         max_crashes: rules.1,
         lease: (rules.2 == 1).then_some(Millis::new(3000)),
+        retention: rules.3,
         metadata: Default::default(),
         payload: Bytes::from(vec![1; if rules.2 == 2 { 5000 } else { 3 }]),
     })
@@ -113,6 +181,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         4 => failure,
         1 => Just(Outcome::Cancelled),
         3 => Just(Outcome::Release),
+        2 => (0..20_000_u64).prop_map(|ms| Outcome::Snooze { delay: Millis::new(ms) }),
     ]
 }
 
@@ -131,6 +200,11 @@ fn op(with_damage: bool) -> impl Strategy<Value = Op> {
         6 => (any::<Pick>(), prop::bool::weighted(0.1)).prop_map(|(p, o)| Op::Heartbeat(p, o)),
         10 => (any::<Pick>(), outcome()).prop_map(|(p, o)| Op::Report(p, o)),
         3 => any::<Pick>().prop_map(Op::Cancel),
+        2 => batch().prop_map(Op::EnqueueAll),
+        5 => (any::<Pick>(), import()).prop_map(|(p, i)| Op::Import(p, i)),
+        3 => any::<Pick>().prop_map(Op::Delete),
+        5 => any::<Pick>().prop_map(Op::Restart),
+        4 => any::<Pick>().prop_map(Op::Expedite),
         2 => any::<Pick>().prop_map(Op::Get),
         2 => any::<Pick>().prop_map(Op::Result),
         3 => Just(Op::Settle),
@@ -150,11 +224,65 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let mut shard = Shard::new();
+        shard.retention.failed = Some(Millis::new(30_000));
+        let mut oracle = Oracle::default();
+        oracle.retention = shard.retention;
         Self {
-            shard: Shard::new(),
-            oracle: Oracle::default(),
+            shard,
+            oracle,
             tasks: Vec::new(),
         }
+    }
+
+    /// Damaged jobs of which nothing is left were removed, or their time was over.
+    fn forget_gone(&mut self) {
+        let image = self.shard.image();
+        let is_there =
+            |key: &JobKey| image.states.contains_key(key) || image.damaged_states.contains_key(key);
+        self.oracle
+            .jobs
+            .retain(|job| !job.is_damaged || is_there(&job.key));
+    }
+
+    fn is_damaged(&mut self, key: &JobKey) -> bool {
+        self.oracle.find(key).is_some_and(|job| job.is_damaged)
+    }
+
+    fn import(&mut self, pick: Pick, how: Import) {
+        let now = self.shard.now;
+        let key = if how.is_new {
+            job("a", &format!("i{}", pick % 8))
+        } else {
+            self.job(pick)
+        };
+        if self.is_damaged(&key) {
+            return;
+        }
+        let known = self.oracle.find(&key).map(|job| job.history.clone());
+        let mut attempts = known.unwrap_or_default();
+        attempts.truncate(attempts.len().saturating_sub(how.forgets));
+        if let Some(last) = attempts.last_mut().filter(|_| how.differs) {
+            last.finished_at = last.finished_at.after(Millis::new(1));
+        }
+        let had = attempts.len();
+        // All but the last failed, which an import of what did not fail at its end cannot go on.
+        let failed = |a: &ImportAttempt| matches!(a.how, ImportEnding::Failed { .. });
+        attempts.truncate(attempts.iter().take_while(|a| failed(a)).count() + 1);
+        if attempts.len() == had && attempts.last().is_none_or(failed) {
+            let number = |at: usize| u32::try_from(had + at).unwrap();
+            let adds = how.adds.into_iter().enumerate();
+            attempts.extend(adds.map(|(at, how)| attempted(number(at), how)));
+        }
+        let given = ImportJob {
+            tenant: key.tenant,
+            retry: how.retries.map(policy),
+            start_at: how.start_in.map(|at| Timestamp::from_millis(now + at)),
+            ..imported(key.job.as_str(), attempts)
+        };
+        given.check().expect("an import that may be asked for");
+        let reply = self.shard.import(vec![given.clone()]);
+        self.oracle.imported(&given, now, &reply);
     }
 
     fn job(&self, pick: Pick) -> JobKey {
@@ -214,7 +342,39 @@ impl World {
             Op::Cancel(pick) => {
                 let key = self.job(pick);
                 let reply = self.shard.run(&Command::Cancel(key.clone()));
-                self.oracle.cancelled(&key, &reply);
+                self.oracle.cancelled(&key, now, &reply);
+            }
+            Op::EnqueueAll(jobs) => {
+                let is_damaged = jobs.iter().any(|asked| {
+                    let given = asked.request.map(|request| request.job_id());
+                    let tenant = asked.tenant.clone();
+                    let id = asked.id.clone().or(given);
+                    id.is_some_and(|job| self.is_damaged(&JobKey { tenant, job }))
+                });
+                if !is_damaged {
+                    let all = EnqueueAll { jobs: jobs.clone() };
+                    all.check().expect("a batch that may be asked for");
+                    let reply = self.shard.run(&Command::EnqueueAll(all));
+                    self.oracle.enqueued_all(&jobs, now, &reply);
+                }
+            }
+            Op::Import(pick, how) => self.import(pick, how),
+            Op::Delete(pick) => {
+                let key = self.job(pick);
+                let reply = self.shard.delete(&key);
+                self.oracle.deleted(&key, &reply);
+            }
+            Op::Restart(pick) => {
+                let key = self.job(pick);
+                if !self.is_damaged(&key) {
+                    let reply = self.shard.restart(&key);
+                    self.oracle.restarted(&key, now, &reply);
+                }
+            }
+            Op::Expedite(pick) => {
+                let key = self.job(pick);
+                let reply = self.shard.expedite(&key);
+                self.oracle.expedited(&key, now, &reply);
             }
             Op::Get(pick) => self.get(&self.job(pick)),
             Op::Result(pick) => {
@@ -242,6 +402,7 @@ impl World {
                 }
             }
         }
+        self.forget_gone();
         self.compare();
     }
 
@@ -280,6 +441,7 @@ impl World {
     fn settle(&mut self) {
         self.shard.settle();
         self.oracle.settled(self.shard.now);
+        self.forget_gone();
     }
 
     fn lose(&mut self) {

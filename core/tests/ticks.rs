@@ -13,9 +13,9 @@ use common::{Shard, group, lease, of_tenant, plain};
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::lease::TASKS_MAX;
-use silo_core::shard::commands::tick::{
-    TICK_DUE_MAX, TICK_LEASES_MAX, TICK_RECOVERY_MAX, TICK_TENANTS_MAX,
-};
+use silo_core::shard::commands::tick::recovery::TICK_RECOVERY_MAX;
+use silo_core::shard::commands::tick::turn::TICK_DUE_MAX;
+use silo_core::shard::commands::tick::{TICK_LEASES_MAX, TICK_TENANTS_MAX};
 use silo_core::shard::decision::Notice;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;

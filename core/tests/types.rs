@@ -155,7 +155,12 @@ fn only_commands_that_may_be_sent_twice_say_so() {
     assert!(!Command::Enqueue(Box::new(plain("j"))).is_repeatable());
     assert!(Command::Enqueue(Box::new(with_request)).is_repeatable());
     assert!(report(&task(1), success()).is_repeatable());
-    assert!(!common::lease_job(&common::job("t", "j")).is_repeatable());
+    let key = common::job("t", "j");
+    assert!(!common::lease_job(&key).is_repeatable());
+    assert!(Command::Delete(key.clone()).is_repeatable());
+    assert!(Command::Cancel(key.clone()).is_repeatable());
+    assert!(!Command::Restart(key.clone()).is_repeatable());
+    assert!(!Command::Expedite(key).is_repeatable());
 }
 
 #[test]
@@ -295,7 +300,7 @@ fn draws_of_one_stamp_differ() {
 fn made_up_ids_are_uuids_of_version_7_that_order_by_time() {
     let id = |now, seed| {
         entropy(seed)
-            .job_id(Timestamp::from_millis(now))
+            .job_id(Timestamp::from_millis(now), 0)
             .to_string()
     };
     let one = id(1_700_000_000_000, 1);

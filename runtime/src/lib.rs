@@ -8,12 +8,14 @@
 //! | [`service`] | the gRPC service: requests parsed, replies and refusals written |
 //! | [`clock`] | the time that commands are stamped with |
 //! | [`client`], [`worker`] | the Rust client, and a worker on top of it |
+//! | [`pem`] | certificates and keys as server and client read them |
 //! | [`proto`] | what is generated from `proto/silo.proto` |
 
 pub mod client;
 pub mod clock;
 pub mod executor;
 pub mod node;
+pub mod pem;
 pub mod proto;
 pub mod service;
 pub mod storage;

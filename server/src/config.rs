@@ -11,6 +11,7 @@ use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use thiserror::Error;
 
 use crate::cli::Dev;
+use crate::tls::TlsConfig;
 
 /// Everything that an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -37,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) node_id: String,
     /// Every call must carry this as its bearer token.
     pub(crate) token: Option<String>,
+    /// TLS; default: plain text.
+    pub(crate) tls: Option<TlsConfig>,
     /// Allows `ResetShards`.
     pub(crate) dev_mode: bool,
     /// How long a stop waits for calls in flight, in milliseconds.
@@ -116,6 +119,7 @@ impl Default for Server {
             advertised_grpc_addr: None,
             node_id: "silo".to_owned(),
             token: None,
+            tls: None,
             dev_mode: false,
             drain_timeout_ms: 30_000,
         }
@@ -254,6 +258,10 @@ impl Config {
                 "empty".to_owned(),
                 "absent or not empty",
             ));
+        }
+        if let Some(tls) = server.tls.as_ref().filter(|tls| !tls.is_in_bounds()) {
+            let value = tls.reload_ms.to_string();
+            return Err(out("server.tls.reload_ms", value, TlsConfig::RELOAD_MS));
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ use silo_runtime::executor::limits::{self, StageLimits};
 use silo_runtime::executor::shard::ShardContext;
 use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
 use silo_runtime::service;
+use silo_runtime::service::listener::Listener;
+use silo_runtime::service::tls::files::TlsError;
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::BackendConfig;
@@ -26,6 +28,7 @@ use tracing::{error, info};
 
 use crate::config::{Config, Dispatch};
 use crate::telemetry;
+use crate::tls::{Reloading, TlsConfig};
 
 /// Why a server stopped, or did not start.
 #[derive(Debug, Error, Diagnostic)]
@@ -43,6 +46,12 @@ pub(crate) enum ServeError {
         #[source]
         cause: std::io::Error,
     },
+    #[error("cannot use the files of server.tls")]
+    #[diagnostic(
+        code(silo::serve::tls),
+        help("docs/guides/tls.md says what each must hold")
+    )]
+    Tls(#[source] TlsError),
     #[error("cannot open the data")]
     #[diagnostic(code(silo::serve::storage))]
     Storage(#[source] StorageError),
@@ -76,6 +85,7 @@ pub(crate) fn serve(config: &Config) -> miette::Result<ExitCode> {
 
 async fn until_stopped(config: &Config) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
+    let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
     let listen = |cause| ServeError::Listen { addr, cause };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
@@ -83,8 +93,18 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
     let node = open(config, bound).await?;
     let shutdown = CancellationToken::new();
     let options = service_options(config);
+    let listener = match &tls {
+        Some(tls) => Listener::Tls(listener, Arc::clone(&tls.loaded)),
+        None => Listener::Plain(listener),
+    };
     let serving = service::serve(Arc::clone(&node), listener, options, shutdown.clone());
     let mut serving = std::pin::pin!(serving);
+    let reloading = async {
+        match tls {
+            Some(tls) => tls.follow().await,
+            None => std::future::pending().await,
+        }
+    };
     // Bound, not yet open: the health service says which.
     info!(addr = %bound, data = %describe(&config.database.backend), "listening");
 
@@ -97,6 +117,7 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
             Ok(())
         }
         never = announce(&node) => match never {},
+        never = reloading => match never {},
     };
     shutdown.cancel();
     match ended {
@@ -120,6 +141,18 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
             Err(cause)
         }
     }
+}
+
+fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
+    // Heard before the files are read, so that it never ends a server that is starting.
+    let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
+    let loaded = config.load().map_err(ServeError::Tls)?;
+    let every_ms = config.reload_ms;
+    Ok(Reloading {
+        loaded,
+        hangup,
+        every_ms,
+    })
 }
 
 /// Opens the data and begins to open its shards.

@@ -4,8 +4,10 @@
 //! * [`server`]: the server
 //! * [`raw`]: calls by hand, for what a proper client would not send
 //! * [`store`]: storage on which single shards can be held up
+//! * [`certificates`]: CAs made on the spot, and what they sign
 //! * [`messages`]: requests with little to say, to be changed where a test wants it
 
+pub mod certificates;
 pub mod messages;
 pub mod raw;
 pub mod server;

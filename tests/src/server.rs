@@ -14,6 +14,8 @@ use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::ShardContext;
 use silo_runtime::node::{Node, NodeOptions};
 use silo_runtime::proto::silo_client::SiloClient;
+use silo_runtime::service::listener::Listener;
+use silo_runtime::service::tls::Tls;
 use silo_runtime::service::{ServeError, ServiceOptions, serve};
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::clock::SystemWallClock;
@@ -46,6 +48,8 @@ pub struct Setup {
     pub put_delay: Duration,
     /// The service.
     pub service: ServiceOptions,
+    /// TLS, when it is spoken.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for Setup {
@@ -57,6 +61,7 @@ impl Default for Setup {
             lease_ms: 10_000,
             put_delay: Duration::ZERO,
             service: ServiceOptions::default(),
+            tls: None,
         }
     }
 }
@@ -118,6 +123,10 @@ impl Server {
         };
         let node = Arc::new(Node::start(options, context).await?);
         let shutdown = CancellationToken::new();
+        let listener = match setup.tls {
+            None => Listener::Plain(listener),
+            Some(tls) => Listener::Tls(listener, tls),
+        };
         let serving = serve(Arc::clone(&node), listener, setup.service, shutdown.clone());
         let serving = tokio::spawn(serving);
         Ok(Self {

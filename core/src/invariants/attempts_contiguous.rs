@@ -6,14 +6,17 @@ use crate::invariants::Invariant;
 use crate::invariants::image::{Image, job_of_attempt, name};
 use crate::table::attempt::Attempt;
 use crate::table::job::JobKey;
-use crate::table::state::StateRow;
+use crate::table::state::{EARLIER_ATTEMPTS_MAX, StateRow};
 
 /// A job's history has no gap.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-ATT-1",
-    statement: "A job's attempts are numbered from 1 without a gap; all ended but a leased one.",
+    statement: "A job's attempts are numbered without a gap from the first that is kept, at most \
+                1000 beside the latest; all ended but a leased one.",
     check,
 };
+
+const EARLIER_MAX: usize = EARLIER_ATTEMPTS_MAX as usize;
 
 fn check(image: &Image) -> Vec<String> {
     let mut earlier: BTreeMap<JobKey, Vec<(u32, &Attempt)>> = BTreeMap::new();
@@ -36,7 +39,10 @@ fn check(image: &Image) -> Vec<String> {
 }
 
 fn judge(earlier: &[(u32, &Attempt)], state: &StateRow) -> Option<String> {
-    let mut next: u32 = 1;
+    if earlier.len() > EARLIER_MAX {
+        return Some(format!("{} earlier attempts are kept", earlier.len()));
+    }
+    let mut next = state.attempts_from;
     for (number, attempt) in earlier {
         if *number != next || attempt.number != next {
             return Some(format!("attempt {next} is missing before {number}"));

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::invariants::Invariant;
 use crate::invariants::image::{Image, job_of_attempt, name};
-use crate::table::attempt::Attempt;
 use crate::table::job::JobKey;
 use crate::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use crate::types::data::{DATA_INLINE_BYTES_MAX, Data, digest};
@@ -12,7 +11,8 @@ use crate::types::data::{DATA_INLINE_BYTES_MAX, Data, digest};
 /// Large data is there as long as it is spoken of, and no longer.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-DATA-1",
-    statement: "Payload rows are exactly those that jobs and attempts refer to, as long as said.",
+    statement: "Payload rows are exactly those that jobs and attempts refer to, as long as said; a \
+                state knows of its job's own.",
     check,
 };
 
@@ -26,16 +26,25 @@ fn check(image: &Image) -> Vec<String> {
         refer(key, PAYLOAD_SLOT, &job.payload);
     }
     for (key, attempt) in &image.attempts {
-        if let Some(data) = data(attempt) {
+        if let Some(data) = attempt.data() {
             refer(&job_of_attempt(key.clone()), attempt.number, data);
         }
     }
     for (key, state) in &image.states {
-        if let Some((last, data)) = state.last.as_ref().and_then(|a| Some((a, data(a)?))) {
+        if let Some((last, data)) = state.last.as_ref().and_then(|a| Some((a, a.data()?))) {
             refer(key, last.number, data);
         }
     }
     let mut violations = Vec::new();
+    for (key, state) in &image.states {
+        let is_stored = image
+            .jobs
+            .get(key)
+            .is_some_and(|job| job.payload.is_stored());
+        if is_stored && !state.has_payload_row && image.is_sound(key) {
+            violations.push(format!("{}: its state knows no payload row", name(key)));
+        }
+    }
     for (at, data) in &referred {
         let stored = image.payloads.get(at);
         if image.is_sound(&at.job)
@@ -50,10 +59,6 @@ fn check(image: &Image) -> Vec<String> {
         }
     }
     violations
-}
-
-fn data(attempt: &Attempt) -> Option<&Data> {
-    attempt.end.as_ref().and_then(|end| end.how.data())
 }
 
 fn judge(data: &Data, stored: Option<&[u8]>) -> Option<&'static str> {

@@ -1,9 +1,10 @@
 //! SILO-IDX-2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::invariants::Invariant;
 use crate::invariants::image::Image;
+use crate::table::due::DueKey;
 use crate::table::place::{Head, Place};
 use crate::table::tenant::Queue;
 use crate::types::tenant::Tenant;
@@ -28,10 +29,8 @@ fn check(image: &Image) -> Vec<String> {
             row.place,
         );
     }
-    let mut due: BTreeMap<&Tenant, Front> = BTreeMap::new();
-    for row in &image.due {
-        count(due.entry(&row.tenant).or_insert((row.place, 0)), row.place);
-    }
+    let mut due = by_tenant(&image.due);
+    let mut expiry = by_tenant(&image.expiry);
     let mut violations = Vec::new();
     for (tenant, row) in &image.tenants {
         for (queue, head) in &row.ready {
@@ -42,6 +41,10 @@ fn check(image: &Image) -> Vec<String> {
             let front = due.remove(tenant);
             violations.extend(judge(head, front).map(|why| format!("{tenant} due: {why}")));
         }
+        if let Some(head) = row.expiry {
+            let front = expiry.remove(tenant);
+            violations.extend(judge(head, front).map(|why| format!("{tenant} expiry: {why}")));
+        }
     }
     let without_ready = ready
         .keys()
@@ -49,10 +52,20 @@ fn check(image: &Image) -> Vec<String> {
         .map(|(tenant, queue)| format!("{tenant} {queue:?}: rows and no head"));
     let without_due = due
         .keys()
+        .chain(expiry.keys())
         .filter(|tenant| !image.damaged_tenants.contains(tenant))
-        .map(|tenant| format!("{tenant} due: rows and no head"));
+        .map(|tenant| format!("{tenant} due or expiry: rows and no head"));
     violations.extend(without_ready.chain(without_due));
     violations
+}
+
+fn by_tenant(rows: &BTreeSet<DueKey>) -> BTreeMap<&Tenant, Front> {
+    let mut fronts = BTreeMap::new();
+    for row in rows {
+        let front = fronts.entry(&row.tenant).or_insert((row.place, 0));
+        count(front, row.place);
+    }
+    fronts
 }
 
 fn count(front: &mut Front, place: Place) {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::table::attempt::{Attempt, AttemptKey, Attempts};
-use crate::table::codec::encode;
+use crate::table::codec::{Row as _, encode};
 use crate::table::due::{DueKey, Dues};
+use crate::table::expiry::Expiries;
 use crate::table::job::{JobKey, JobRow, Jobs};
 use crate::table::key::Key;
 use crate::table::payload::PayloadKey;
@@ -38,6 +39,8 @@ pub struct Image {
     pub ready: BTreeSet<ReadyKey>,
     /// Due rows, also those whose value does not decode.
     pub due: BTreeSet<DueKey>,
+    /// Rows of ended jobs that are removed at a time, also those whose value does not decode.
+    pub expiry: BTreeSet<DueKey>,
     /// Leases.
     pub running: BTreeMap<JobKey, RunningRow>,
     /// Jobs set aside.
@@ -50,6 +53,9 @@ pub struct Image {
     pub damaged_tenants: BTreeSet<Tenant>,
     /// What the first bytes of state rows say whose rest does not decode.
     pub damaged_states: BTreeMap<JobKey, Option<Status>>,
+    /// Jobs whose state was once unreadable, as far as whoever checks knows: which index row stood
+    /// for such a job nobody could say, and it stays until it is met, whatever became of the job.
+    pub once_damaged: BTreeSet<JobKey>,
 }
 
 /// A codec that reads more than it writes would hide damage.
@@ -130,6 +136,12 @@ impl Image {
                 }
                 self.due.extend(Dues::read_key(key));
             }
+            TableId::Expiry => {
+                if self.row::<Expiries>(key, value).is_none() {
+                    self.damage(Expiries::read_key(key).ok().map(|row| job_of_due(&row)));
+                }
+                self.expiry.extend(Expiries::read_key(key));
+            }
             TableId::Running => match self.row::<Runnings>(key, value) {
                 Some((parts, row)) => {
                     self.running.insert(parts, row);
@@ -167,7 +179,11 @@ impl Image {
             });
         match read {
             Ok((parts, row)) => {
-                if T::key(&parts) != *key || encode(&row) != *value {
+                // A row of an older version is written anew when it changes.
+                let is_old = value
+                    .first()
+                    .is_some_and(|version| *version < T::Row::VERSION);
+                if T::key(&parts) != *key || !is_old && encode(&row) != *value {
                     self.unreadable.insert(key.clone(), OTHERWISE.to_owned());
                 }
                 Some((parts, row))
@@ -196,7 +212,7 @@ pub(crate) fn job_of_ready(row: &ReadyKey) -> JobKey {
     }
 }
 
-/// The job that a due row names.
+/// The job that a due row or an expiry row names.
 pub(crate) fn job_of_due(row: &DueKey) -> JobKey {
     JobKey {
         tenant: row.tenant.clone(),

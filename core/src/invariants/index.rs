@@ -8,7 +8,8 @@ use crate::table::state::{Position, StateRow};
 /// No index row speaks of something that is not so.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-IDX-1",
-    statement: "Each ready, due or running row names a job whose position names exactly that row.",
+    statement: "Each ready, due, running or expiry row names a job whose position names exactly \
+                that row.",
     check,
 };
 
@@ -31,6 +32,19 @@ fn check(image: &Image) -> Vec<String> {
             violations.push(format!("a due row at {:?}: {}", row.place, name(&key)));
         }
     }
+    for row in &image.expiry {
+        let key = job_of_due(row);
+        let named = |state: &StateRow| match &state.position {
+            Position::Ended { expires, .. } => *expires == Some(row.place),
+            Position::Due(_)
+            | Position::Ready(_)
+            | Position::Leased(_)
+            | Position::Quarantined { .. } => false,
+        };
+        if !agrees(image, &key, named) {
+            violations.push(format!("an expiry row at {:?}: {}", row.place, name(&key)));
+        }
+    }
     for (key, row) in &image.running {
         let named = |state: &StateRow| {
             state
@@ -46,5 +60,7 @@ fn check(image: &Image) -> Vec<String> {
 
 /// Index rows of a job that was set aside stay until they are met.
 fn agrees(image: &Image, key: &JobKey, named: impl Fn(&StateRow) -> bool) -> bool {
-    !image.is_sound(key) || image.states.get(key).is_some_and(named)
+    !image.is_sound(key)
+        || image.once_damaged.contains(key)
+        || image.states.get(key).is_some_and(named)
 }

@@ -30,6 +30,7 @@ pub mod tallies;
 pub mod tenant;
 
 use crate::invariants::image::Image;
+use crate::shard::command::Command;
 use crate::shard::soft::Soft;
 use crate::types::time::Timestamp;
 
@@ -51,8 +52,9 @@ pub struct StepInvariant {
     pub sigil: &'static str,
     /// What is true, in a sentence.
     pub statement: &'static str,
-    /// Everything of which it is not true, before and after.
-    pub check: fn(&Image, &Image) -> Vec<String>,
+    /// Everything of which it is not true, before and after one command, if it is known which, at
+    /// this time.
+    pub check: fn(&Image, &Image, Option<&Command>, Timestamp) -> Vec<String>,
 }
 
 /// Something that is true of soft state and the rows it speaks of.
@@ -121,9 +123,18 @@ pub fn check_all(image: &Image) -> Vec<Violation> {
     ALL.iter().flat_map(each).collect()
 }
 
-/// Everything that does not hold of a step.
-pub fn check_step(before: &Image, after: &Image) -> Vec<Violation> {
-    let each = |invariant: &StepInvariant| named(invariant.sigil, (invariant.check)(before, after));
+/// Everything that does not hold of a step: what `command` did at `now`. Without the command less
+/// can be said.
+pub fn check_step(
+    before: &Image,
+    after: &Image,
+    command: Option<&Command>,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let each = |invariant: &StepInvariant| {
+        let found = (invariant.check)(before, after, command, now);
+        named(invariant.sigil, found)
+    };
     STEPS.iter().flat_map(each).collect()
 }
 

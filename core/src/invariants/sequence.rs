@@ -29,6 +29,7 @@ const fn place(state: &StateRow) -> Option<Place> {
     match &state.position {
         Position::Due(place) | Position::Ready(place) => Some(*place),
         Position::Leased(lease) => Some(lease.place),
-        Position::Ended { .. } | Position::Quarantined { .. } => None,
+        Position::Ended { expires, .. } => *expires,
+        Position::Quarantined { .. } => None,
     }
 }

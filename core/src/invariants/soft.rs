@@ -14,7 +14,7 @@ use crate::types::time::Timestamp;
 pub const TENANTS: SoftInvariant = SoftInvariant {
     sigil: "SILO-SOFT-1",
     statement: "The ring of a task group has exactly the tenants with ready jobs in it, and no \
-                tenant's due jobs are looked at later than the first of them is due.",
+                tenant's due or ended jobs are looked at later than the first of them is due.",
     check: check_tenants,
 };
 
@@ -31,13 +31,13 @@ fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
     let mut expected: BTreeSet<(&TaskGroup, &Tenant)> = BTreeSet::new();
     for (tenant, row) in &image.tenants {
         expected.extend(row.ready.keys().map(|queue| (&queue.group, tenant)));
-        let Some(head) = row.due else { continue };
+        let Some(wake) = row.wake() else { continue };
         match soft.due(tenant) {
-            Some(at) if at <= head.low.at => {}
-            known => violations.push(format!("{tenant}: due {head:?}, known {known:?}")),
+            Some(at) if at <= wake => {}
+            known => violations.push(format!("{tenant}: due {wake}, known {known:?}")),
         }
-        if soft.next_wake().is_none_or(|at| at > head.low.at.max(now)) {
-            violations.push(format!("{tenant}: nobody wakes for {head:?}"));
+        if soft.next_wake().is_none_or(|at| at > wake.max(now)) {
+            violations.push(format!("{tenant}: nobody wakes at {wake}"));
         }
     }
     let in_ring: BTreeSet<(&TaskGroup, &Tenant)> = soft

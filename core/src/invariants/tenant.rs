@@ -9,13 +9,15 @@ use crate::types::tenant::Tenant;
 /// A tenant's row comes with its first job and goes with its last.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-TEN-2",
-    statement: "A tenant has a row exactly when it has jobs.",
+    statement: "A tenant has a row exactly when it has jobs, or rows in a queue.",
     check,
 };
 
 fn check(image: &Image) -> Vec<String> {
     let states = image.states.keys().chain(image.damaged_states.keys());
-    let with_jobs: BTreeSet<&Tenant> = states.map(|key| &key.tenant).collect();
+    let mut with_jobs: BTreeSet<&Tenant> = states.map(|key| &key.tenant).collect();
+    with_jobs.extend(image.ready.iter().map(|row| &row.tenant));
+    with_jobs.extend(image.due.iter().chain(&image.expiry).map(|row| &row.tenant));
     let with_row: BTreeSet<&Tenant> = image.tenants.keys().chain(&image.damaged_tenants).collect();
     let no_row = with_jobs
         .difference(&with_row)

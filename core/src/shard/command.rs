@@ -1,14 +1,16 @@
 //! Every command of the shard machine, and the stamp it is judged with.
 
-use crate::shard::commands::enqueue::Enqueue;
+use crate::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use crate::shard::commands::heartbeat::Heartbeat;
-use crate::shard::commands::inspect::Get;
+use crate::shard::commands::import::Import;
+use crate::shard::commands::inspect::{Get, ListSetAside};
 use crate::shard::commands::lease::Lease;
 use crate::shard::commands::lease_job::LeaseJob;
 use crate::shard::commands::quarantine::SetAside;
 use crate::shard::commands::report::Report;
 use crate::table::job::JobKey;
 use crate::types::entropy::Entropy;
+use crate::types::retention::Retention;
 use crate::types::time::Timestamp;
 
 /// Something to decide.
@@ -16,6 +18,10 @@ use crate::types::time::Timestamp;
 pub enum Command {
     /// Take a job.
     Enqueue(Box<Enqueue>),
+    /// Take several jobs, all or none.
+    EnqueueAll(EnqueueAll),
+    /// Take jobs with a history from elsewhere.
+    Import(Import),
     /// Hand out ready jobs of a task group.
     Lease(Lease),
     /// Hand out one given job.
@@ -26,10 +32,18 @@ pub enum Command {
     Report(Report),
     /// Stop a job.
     Cancel(JobKey),
+    /// Remove a job.
+    Delete(JobKey),
+    /// Run a job again that failed or was cancelled, or give back one that was set aside.
+    Restart(JobKey),
+    /// Let a job start now that waits for its time.
+    Expedite(JobKey),
     /// Show a job.
     Get(Get),
     /// Show how a job ended.
     Result(JobKey),
+    /// Show jobs that were set aside.
+    ListSetAside(ListSetAside),
     /// Set a job aside whose data cannot be read. No caller sends this: the driver does.
     SetAside(SetAside),
     /// Time has passed.
@@ -43,13 +57,20 @@ impl Command {
         match self {
             // Without a request id a second enqueue makes a second job, or is refused for its id.
             Self::Enqueue(enqueue) => enqueue.request.is_some(),
+            Self::EnqueueAll(all) => all.jobs.iter().all(|job| job.request.is_some()),
+            // The second call would find nothing new, and say so.
+            Self::Import(_) => false,
             // Tasks that were leased and never arrived come back when their leases expire.
             Self::Lease(_) => true,
             // The second call would find the job running.
             Self::LeaseJob(_) => false,
+            // By then the job may have failed, or backed off, once more.
+            Self::Restart(_) | Self::Expedite(_) => false,
             Self::Heartbeat(_)
             | Self::Report(_)
             | Self::Cancel(_)
+            | Self::Delete(_)
+            | Self::ListSetAside(_)
             | Self::Get(_)
             | Self::Result(_)
             | Self::SetAside(_)
@@ -65,4 +86,7 @@ pub struct Stamp {
     pub now: Timestamp,
     /// Where nonces, ids and jitter are drawn from.
     pub entropy: Entropy,
+    /// How long jobs that end now are kept if they do not say so themselves; what is open here too
+    /// is kept until it is deleted.
+    pub retention: Retention,
 }

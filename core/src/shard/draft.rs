@@ -245,6 +245,16 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Takes a job's state away and out of its tally.
+    pub(crate) fn remove_state(&mut self, key: &JobKey, status: Status) -> Result<(), Halt> {
+        let tallies = &mut self.tenant(&key.tenant)?.tallies;
+        if !tallies.shift(Some(status), None) {
+            self.notice(Notice::Mended("a tally was below what it counts"));
+        }
+        self.delete::<States>(key);
+        Ok(())
+    }
+
     pub(crate) fn step(&mut self, step: SoftStep) {
         self.steps.push(step);
     }
@@ -276,7 +286,7 @@ impl<'a> Draft<'a> {
             ..
         } = self;
         for (tenant, Kept { before, row }) in tenants {
-            let after = (row.tallies.total() > 0).then(|| encode(&row));
+            let after = (!row.is_over()).then(|| encode(&row));
             if after == before {
                 continue;
             }

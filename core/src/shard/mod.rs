@@ -28,7 +28,8 @@ pub mod view;
 
 use crate::shard::command::{Command, Stamp};
 use crate::shard::commands::{
-    cancel, enqueue, heartbeat, inspect, lease, lease_job, quarantine, report, tick,
+    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, quarantine,
+    report, restart, tick,
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
@@ -53,11 +54,17 @@ pub fn decide(
     let mut draft = Draft::new(soft, view, stamp);
     let judged = match command {
         Command::Enqueue(enqueue) => enqueue::decide(enqueue, &mut draft),
+        Command::EnqueueAll(all) => enqueue::decide_all(all, &mut draft),
+        Command::Import(import) => import::decide(import, &mut draft),
         Command::Lease(lease) => lease::decide(lease, &mut draft),
         Command::LeaseJob(lease) => lease_job::decide(lease, &mut draft),
         Command::Heartbeat(heartbeat) => heartbeat::decide(heartbeat, &mut draft),
         Command::Report(report) => report::decide(report, &mut draft),
         Command::Cancel(key) => cancel::decide(key, &mut draft),
+        Command::Delete(key) => delete::decide(key, &mut draft),
+        Command::Restart(key) => restart::decide(key, &mut draft),
+        Command::Expedite(key) => expedite::decide(key, &mut draft),
+        Command::ListSetAside(list) => inspect::list_set_aside(list, &draft),
         Command::Get(get) => inspect::get(get, &draft),
         Command::Result(key) => inspect::result(key, &draft),
         Command::SetAside(aside) => quarantine::judge(aside, &draft),

@@ -1,19 +1,26 @@
-//! How a job moves. One way into a queue, one way out of wherever it is, one way to a lease: every
-//! command uses these, so no path can forget an index row, a head or, once they exist, a limit.
+//! How a job moves. One way into a queue, one way out of wherever it is, one way to a lease, one way
+//! to an end, one way to be gone: every command uses these, so no path can forget an index row, a
+//! head or, once they exist, a limit.
 
 use crate::shard::commands::lease::Grantee;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt};
 use crate::shard::reply::{Content, Task};
 use crate::shard::soft::SoftStep;
+use crate::table::Table;
 use crate::table::attempt::{Attempt, AttemptKey, Attempts};
 use crate::table::due::{DueKey, DueRow, Dues};
-use crate::table::job::{JobKey, JobRow};
-use crate::table::payload::PAYLOAD_SLOT;
+use crate::table::expiry::{Expiries, ExpiryRow};
+use crate::table::job::{JobKey, JobRow, Jobs};
+use crate::table::key::Key;
+use crate::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use crate::table::place::{Head, Place};
+use crate::table::quarantine::Quarantines;
 use crate::table::ready::{Readies, ReadyKey, ReadyRow};
 use crate::table::running::{RunningRow, Runnings};
-use crate::table::state::{EndCode, Ended, Lease, Position, StateRow};
+use crate::table::state::{EARLIER_ATTEMPTS_MAX, EndCode, Ended, Lease, Position, StateRow};
+use crate::types::data::Data;
+use crate::types::retention::Retention;
 use crate::types::time::Timestamp;
 
 /// Where in its queue a job enters.
@@ -85,7 +92,18 @@ pub(crate) fn leave(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Re
             draft.delete::<Runnings>(key);
             draft.step(SoftStep::LeaseEnded(key.clone()));
         }
-        Position::Ended { .. } | Position::Quarantined { .. } => {}
+        Position::Ended { expires, .. } => {
+            if let Some(place) = expires {
+                let tenant = draft.tenant(&key.tenant)?;
+                let held = tenant.expiry.take();
+                tenant.expiry = held.and_then(|head| head.without(*place));
+                draft.delete::<Expiries>(&DueKey::of(key, *place));
+                if held.is_none() {
+                    draft.notice(Notice::Mended("an expiry row had no head"));
+                }
+            }
+        }
+        Position::Quarantined { .. } => draft.delete::<Quarantines>(key),
     }
     Ok(())
 }
@@ -102,7 +120,7 @@ pub(crate) fn grant(
     let before = state.status();
     let attempt = state.attempts_ended.saturating_add(1);
     if let Some(last) = state.last.take() {
-        draft.put::<Attempts>(&AttemptKey::of(key, last.number), &last);
+        keep_earlier(draft, key, &mut state, &last);
     }
     let nonce = draft.draw();
     let duration = to.lease.or(job.lease).unwrap_or(to.lease_default);
@@ -152,11 +170,116 @@ pub(crate) fn grant(
     })
 }
 
+/// Writes an attempt that is no longer the latest, and drops the oldest when there are too many.
+pub(crate) fn keep_earlier(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &mut StateRow,
+    attempt: &Attempt,
+) {
+    draft.put::<Attempts>(&AttemptKey::of(key, attempt.number), attempt);
+    let from = attempt.number.saturating_sub(EARLIER_ATTEMPTS_MAX);
+    while state.attempts_from <= from {
+        drop_attempt(draft, key, state.attempts_from);
+        state.attempts_from = state.attempts_from.saturating_add(1);
+    }
+}
+
 /// Ends a job that has left wherever it was. The caller writes the state.
-pub(crate) fn end(state: &mut StateRow, now: Timestamp, status: Ended, code: Option<EndCode>) {
+pub(crate) fn end(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &mut StateRow,
+    status: Ended,
+    code: Option<EndCode>,
+) -> Result<(), Halt> {
+    let at = draft.now();
+    end_as_of(draft, key, state, status, code, at)
+}
+
+/// The same, of a job that ended at a time of its own. How long it is kept counts from now.
+pub(crate) fn end_as_of(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &mut StateRow,
+    status: Ended,
+    code: Option<EndCode>,
+    at: Timestamp,
+) -> Result<(), Halt> {
+    let now = draft.now();
+    let kept = |retention: &Retention| match status {
+        Ended::Succeeded => retention.succeeded,
+        Ended::Failed => retention.failed,
+        Ended::Cancelled => retention.cancelled,
+    };
+    let mut expires = None;
+    if let Some(kept) = kept(&state.retention).or_else(|| kept(&draft.stamp().retention)) {
+        let tenant = draft.tenant(&key.tenant)?;
+        let place = tenant.place(now.after(kept));
+        let head = tenant.expiry;
+        tenant.expiry = Some(head.map_or(Head::first(place), |head| head.with(place)));
+        draft.put::<Expiries>(&DueKey::of(key, place), &ExpiryRow {});
+        expires = Some(place);
+    }
     state.position = Position::Ended {
         status,
-        at: now,
+        at,
         code,
+        expires,
     };
+    Ok(())
+}
+
+/// Removes a job with everything that belongs to it, wherever it is. Reads nothing but what is set
+/// aside; writes at most two rows for each attempt that is kept, and a handful more. (SILO-JOB-3)
+pub(crate) fn remove(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Result<(), Halt> {
+    if matches!(state.position, Position::Quarantined { .. }) {
+        remove_set_aside(draft, key)?;
+    } else {
+        for number in state.attempts_from..=state.attempts_ended {
+            let is_last = state.last.as_ref().is_some_and(|l| l.number == number);
+            if !is_last {
+                drop_attempt(draft, key, number);
+            }
+        }
+        if let Some(last) = &state.last
+            && last.data().is_some_and(Data::is_stored)
+        {
+            draft.delete_key(&PayloadKey::key(key, last.number));
+        }
+        if state.has_payload_row {
+            draft.delete_key(&PayloadKey::key(key, PAYLOAD_SLOT));
+        }
+    }
+    leave(draft, key, state)?;
+    draft.delete::<Jobs>(key);
+    draft.remove_state(key, state.status())
+}
+
+/// What is left of a job whose rows could not be relied on: whatever stands under its name goes.
+fn remove_set_aside(draft: &mut Draft<'_>, key: &JobKey) -> Result<(), Halt> {
+    let kept = kept_attempts(draft, key)?;
+    for number in &kept {
+        drop_attempt(draft, key, *number);
+    }
+    // The latest attempt was in the state, which may have been what could not be read.
+    let next = kept.last().map_or(1, |last| last.saturating_add(1));
+    draft.delete_key(&PayloadKey::key(key, next));
+    draft.delete_key(&PayloadKey::key(key, PAYLOAD_SLOT));
+    Ok(())
+}
+
+/// The numbers of the earlier attempts that have rows, in order.
+pub(crate) fn kept_attempts(draft: &Draft<'_>, key: &JobKey) -> Result<Vec<u32>, Halt> {
+    let range = AttemptKey::all(key);
+    let limit = usize::try_from(EARLIER_ATTEMPTS_MAX).unwrap_or(usize::MAX);
+    let rows = draft.range(&range, limit.saturating_add(1))?;
+    let number = |(row, _): &(Key, _)| Some(Attempts::read_key(row).ok()?.number);
+    Ok(rows.iter().filter_map(number).collect())
+}
+
+/// Takes away an earlier attempt and what it reported, if that has a row.
+pub(crate) fn drop_attempt(draft: &mut Draft<'_>, key: &JobKey, number: u32) {
+    draft.delete::<Attempts>(&AttemptKey::of(key, number));
+    draft.delete_key(&PayloadKey::key(key, number));
 }

@@ -55,6 +55,29 @@ pub enum Refusal {
     /// The job can not be leased.
     #[error("job cannot be leased: it is {}", status_word(*.1))]
     NotLeasable(JobKey, Status),
+    /// The job runs, and must not be taken from under its worker.
+    #[error("job is running: cancel it, or wait until it has ended")]
+    JobRunning(JobKey),
+    /// The job neither failed nor was cancelled.
+    #[error("job cannot be restarted: it is {}", status_word(*.1))]
+    NotRestartable(JobKey, Status),
+    /// The job does not wait for a time.
+    #[error("job cannot be expedited: it is {}", status_word(*.1))]
+    NotExpeditable(JobKey, Status),
+    /// The job may be leased already.
+    #[error("job cannot be expedited: it is ready already, and waits for a worker")]
+    AlreadyReady(JobKey),
+    /// The job is there, and what is imported does not go on from it.
+    #[error("job cannot be imported: {1}")]
+    NotImportable(JobKey, ImportFault),
+    /// A job of several that are taken all or none.
+    #[error("job {index} of the batch: {refusal}; none of the batch was taken")]
+    InBatch {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        refusal: Box<Refusal>,
+    },
     /// The job was set aside.
     #[error("job is quarantined: a row of it is damaged; an operator can delete it or restart it")]
     Quarantined(JobKey),
@@ -78,6 +101,23 @@ pub enum Gone {
     Finished,
 }
 
+/// Why a job that is there cannot be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImportFault {
+    /// It succeeded here.
+    #[error("it has succeeded here")]
+    Succeeded,
+    /// Its history is another one.
+    #[error("the attempts given do not begin with the attempts that it has had here")]
+    Differs,
+    /// Nothing would change.
+    #[error("it is here already, and no attempt given is new")]
+    NothingNew,
+    /// The call names it more than once.
+    #[error("the call names it more than once")]
+    Twice,
+}
+
 /// The kind of a refusal: one gRPC code each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalCode {
@@ -95,7 +135,7 @@ pub enum RefusalCode {
 
 impl Refusal {
     /// Its code.
-    pub const fn code(&self) -> RefusalCode {
+    pub fn code(&self) -> RefusalCode {
         match self {
             Self::JobNotFound(_) | Self::LeaseNotFound { .. } => RefusalCode::NotFound,
             Self::JobExists(_) => RefusalCode::AlreadyExists,
@@ -104,14 +144,20 @@ impl Refusal {
             | Self::AlreadyTerminal(_)
             | Self::NotTerminal(..)
             | Self::NotLeasable(..)
+            | Self::JobRunning(_)
+            | Self::NotRestartable(..)
+            | Self::NotExpeditable(..)
+            | Self::AlreadyReady(_)
+            | Self::NotImportable(..)
             | Self::Quarantined(_) => RefusalCode::FailedPrecondition,
+            Self::InBatch { refusal, .. } => refusal.code(),
             Self::TooManyQueues { .. } => RefusalCode::ResourceExhausted,
             Self::TenantDamaged(_) => RefusalCode::Internal,
         }
     }
 
     /// Its reason, stable for machines.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::JobNotFound(_) => "JOB_NOT_FOUND",
             Self::JobExists(_) => "JOB_EXISTS",
@@ -126,6 +172,17 @@ impl Refusal {
             Self::AlreadyTerminal(_) => "JOB_TERMINAL",
             Self::NotTerminal(..) => "JOB_NOT_TERMINAL",
             Self::NotLeasable(..) => "JOB_NOT_LEASABLE",
+            Self::JobRunning(_) => "JOB_RUNNING",
+            Self::NotRestartable(..) => "JOB_NOT_RESTARTABLE",
+            Self::NotExpeditable(..) => "JOB_NOT_EXPEDITABLE",
+            Self::AlreadyReady(_) => "JOB_READY",
+            Self::NotImportable(_, fault) => match fault {
+                ImportFault::Succeeded => "JOB_SUCCEEDED",
+                ImportFault::Differs => "IMPORT_DIFFERS",
+                ImportFault::NothingNew => "IMPORT_NOTHING_NEW",
+                ImportFault::Twice => "IMPORT_TWICE",
+            },
+            Self::InBatch { refusal, .. } => refusal.reason(),
             Self::Quarantined(_) => "JOB_QUARANTINED",
             Self::TooManyQueues { .. } => "TOO_MANY_QUEUES",
             Self::TenantDamaged(_) => "TENANT_DAMAGED",
@@ -133,7 +190,7 @@ impl Refusal {
     }
 
     /// The job it speaks of, if it speaks of one.
-    pub const fn job(&self) -> Option<&JobId> {
+    pub fn job(&self) -> Option<&JobId> {
         match self {
             Self::JobExists(job) => Some(job),
             Self::LeaseNotFound { task, .. } | Self::LeaseOwnerMismatch(task) => Some(&task.job),
@@ -142,7 +199,13 @@ impl Refusal {
             | Self::AlreadyTerminal(key)
             | Self::NotTerminal(key, _)
             | Self::NotLeasable(key, _)
+            | Self::JobRunning(key)
+            | Self::NotRestartable(key, _)
+            | Self::NotExpeditable(key, _)
+            | Self::AlreadyReady(key)
+            | Self::NotImportable(key, _)
             | Self::Quarantined(key) => Some(&key.job),
+            Self::InBatch { refusal, .. } => refusal.job(),
             Self::TooManyQueues { .. } | Self::TenantDamaged(_) => None,
         }
     }

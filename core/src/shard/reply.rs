@@ -9,7 +9,7 @@ use crate::table::attempt::Attempt;
 use crate::table::job::{JobKey, JobRow};
 use crate::table::key::Key;
 use crate::table::payload::PayloadKey;
-use crate::table::state::StateRow;
+use crate::table::state::{StateRow, Status};
 use crate::table::tenant::Queue;
 use crate::types::data::Data;
 use crate::types::name::JobId;
@@ -21,6 +21,8 @@ use crate::types::time::{Millis, Timestamp};
 pub enum Reply {
     /// The job was taken, or had been taken by the same request before.
     Enqueued(JobId),
+    /// All of these were taken, or had been taken by the same requests before; in their order.
+    EnqueuedAll(Vec<JobId>),
     /// Tasks for a worker; maybe none.
     Leased(Vec<Task>),
     /// The lease goes on.
@@ -34,6 +36,16 @@ pub enum Reply {
     Reported,
     /// The job is cancelled, or its worker will be told.
     Cancelled,
+    /// The job is gone, or was not there.
+    Deleted,
+    /// The job runs again.
+    Restarted,
+    /// The job may be leased now.
+    Expedited,
+    /// What became of each job of an import, in order.
+    Imported(Vec<Imported>),
+    /// Jobs that were set aside.
+    SetAside(Vec<SetAsideView>),
     /// A job as it stands.
     Job(Box<JobView>),
     /// How a job ended.
@@ -57,9 +69,15 @@ impl Reply {
             }
             Self::Result(result) => result.data.iter_mut().collect(),
             Self::Enqueued(_)
+            | Self::EnqueuedAll(_)
             | Self::Extended { .. }
             | Self::Reported
             | Self::Cancelled
+            | Self::Deleted
+            | Self::Restarted
+            | Self::Expedited
+            | Self::Imported(_)
+            | Self::SetAside(_)
             | Self::Ticked
             | Self::Refused(_)
             | Self::Again => Vec::new(),
@@ -150,6 +168,26 @@ pub struct AttemptView {
     pub attempt: Attempt,
     /// What it reported, if it did.
     pub data: Option<Content>,
+}
+
+/// What became of one job of an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Which job.
+    pub job: JobId,
+    /// Where it stands now, or why it was not imported.
+    pub outcome: Result<Status, Refusal>,
+}
+
+/// A job that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAsideView {
+    /// Which job.
+    pub key: JobKey,
+    /// When; none when even that cannot be read.
+    pub at: Option<Timestamp>,
+    /// What was found, in a sentence.
+    pub reason: String,
 }
 
 /// How a job ended.

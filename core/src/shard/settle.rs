@@ -45,18 +45,16 @@ pub(crate) fn after_failure(
     state: &mut StateRow,
     advice: FailureAdvice,
 ) -> Result<(), Halt> {
-    let now = draft.now();
     if state.cancel_asked_at.is_some() {
-        end(state, now, Ended::Cancelled, None);
-        return Ok(());
+        return end(draft, key, state, Ended::Cancelled, None);
     }
+    let now = draft.now();
     let policy = job
         .retry
         .as_ref()
         .filter(|p| advice.retryable && state.retries_used < p.retry_count);
     let Some(policy) = policy else {
-        end(state, now, Ended::Failed, None);
-        return Ok(());
+        return end(draft, key, state, Ended::Failed, None);
     };
     state.retries_used = state.retries_used.saturating_add(1);
     let random = draft.draw();
@@ -74,15 +72,13 @@ pub(crate) fn after_crash(
     job: &JobRow,
     state: &mut StateRow,
 ) -> Result<(), Halt> {
-    let now = draft.now();
     if state.cancel_asked_at.is_some() {
-        end(state, now, Ended::Cancelled, None);
-        return Ok(());
+        return end(draft, key, state, Ended::Cancelled, None);
     }
+    let now = draft.now();
     state.crashes = state.crashes.saturating_add(1);
     if state.crashes > job.max_crashes {
-        end(state, now, Ended::Failed, None);
-        return Ok(());
+        return end(draft, key, state, Ended::Failed, None);
     }
     enter(
         draft,
@@ -92,9 +88,9 @@ pub(crate) fn after_crash(
     )
 }
 
-/// After a lease that ended without an outcome: back to where the job stood, the attempt's number
-/// to be used again, no retry spent. Cancelled instead if that was asked for: nothing runs that
-/// would have to be told.
+/// After a lease that ended without an outcome: back to where the job stood, or to a later time if
+/// the worker wants that, the attempt's number to be used again, no retry spent. Cancelled instead
+/// if that was asked for: nothing runs that would have to be told.
 pub(crate) fn give_back(
     draft: &mut Draft<'_>,
     key: &JobKey,
@@ -107,13 +103,17 @@ pub(crate) fn give_back(
     state.last = None;
     state.returned = Some(Returned { nonce, how });
     if state.cancel_asked_at.is_some() {
-        end(
+        return end(
+            draft,
+            key,
             state,
-            draft.now(),
             Ended::Cancelled,
             Some(EndCode::Cancelled),
         );
-        return Ok(());
     }
-    enter(draft, key, state, Entry::Back(place))
+    let entry = match how {
+        Return::Released | Return::Lost => Entry::Back(place),
+        Return::Snoozed { delay } => Entry::At(draft.now().after(delay)),
+    };
+    enter(draft, key, state, entry)
 }

@@ -13,7 +13,7 @@ use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
 
-/// Deadlines of leases, turns of tenants, the next due time of each tenant.
+/// Deadlines of leases, turns of tenants, the next time at which a tenant's jobs want something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Soft {
     tenants: BTreeMap<Tenant, SoftTenant>,
@@ -47,7 +47,8 @@ pub enum SoftStep {
         tenant: Tenant,
         /// Task groups with ready work.
         groups: BTreeSet<TaskGroup>,
-        /// No job of the tenant is due before this.
+        /// Nothing is to be done for the tenant's jobs before this: none is due, none that has
+        /// ended is to be removed.
         due: Option<Timestamp>,
         /// How many of its jobs stand where.
         tallies: Tallies,
@@ -95,7 +96,7 @@ impl SoftStep {
         Self::Tenant {
             tenant,
             groups: row.groups().into_iter().collect(),
-            due: row.due.map(|head| head.low.at),
+            due: row.wake(),
             tallies: row.tallies,
         }
     }
@@ -203,7 +204,7 @@ impl Soft {
         self.leases.get(key).copied()
     }
 
-    /// No job of the tenant is due before this, as far as is known.
+    /// Nothing is to be done for the tenant's jobs before this, as far as is known.
     pub fn due(&self, tenant: &Tenant) -> Option<Timestamp> {
         self.tenants.get(tenant)?.due
     }

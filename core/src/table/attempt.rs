@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
 use crate::table::job::{JobKey, read_job};
-use crate::table::key::{KeyError, KeyParts, KeyReader, KeyWriter};
+use crate::table::key::{KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, successor};
 use crate::table::{Table, TableId};
 use crate::types::data::Data;
 use crate::types::name::{JobId, WorkerId};
@@ -39,6 +39,12 @@ impl AttemptKey {
             job: key.job.clone(),
             number,
         }
+    }
+
+    /// Every earlier attempt of a job.
+    pub fn all(key: &JobKey) -> KeyRange {
+        let (first, last) = (Self::of(key, 0), Self::of(key, u32::MAX));
+        Attempts::key(&first)..successor(&Attempts::key(&last))
     }
 }
 
@@ -75,6 +81,13 @@ pub struct Attempt {
 }
 
 impl Row for Attempt {}
+
+impl Attempt {
+    /// What it reported, if it did.
+    pub fn data(&self) -> Option<&Data> {
+        self.end.as_ref().and_then(|end| end.how.data())
+    }
+}
 
 /// How and when an attempt ended. Never changes once written (SILO-ATT-2).
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

@@ -34,10 +34,20 @@ pub trait Row: BorshSerialize + BorshDeserialize {
     /// [`RowError`] when there was no such version, or the bytes are not of it.
     fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
         let _ = body;
-        Err(RowError::Malformed(format!(
-            "there is no format version {version}"
-        )))
+        Err(RowError::unknown(version))
     }
+}
+
+impl RowError {
+    /// There was never a row of this version.
+    pub(crate) fn unknown(version: u8) -> Self {
+        Self::Malformed(format!("there is no format version {version}"))
+    }
+}
+
+/// Reads a value that is all there is.
+pub(crate) fn whole<T: BorshDeserialize>(body: &[u8]) -> Result<T, RowError> {
+    T::try_from_slice(body).map_err(|error| RowError::Malformed(error.to_string()))
 }
 
 /// The bytes of a row.
@@ -59,9 +69,7 @@ pub fn decode<R: Row>(bytes: &[u8]) -> Result<R, RowError> {
         .split_first()
         .ok_or_else(|| RowError::Malformed("it is empty".to_owned()))?;
     match version.cmp(&R::VERSION) {
-        std::cmp::Ordering::Equal => {
-            R::try_from_slice(body).map_err(|e| RowError::Malformed(e.to_string()))
-        }
+        std::cmp::Ordering::Equal => whole(body),
         std::cmp::Ordering::Less => R::upgrade(*version, body),
         std::cmp::Ordering::Greater => Err(RowError::Newer {
             found: *version,

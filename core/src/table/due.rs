@@ -19,7 +19,8 @@ impl Table for Dues {
     type Row = DueRow;
 }
 
-/// Whose job, when, and which.
+/// Whose job, when, and which. Jobs that have ended stand under such keys in
+/// [`crate::table::expiry`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DueKey {
     /// Whose job.
@@ -31,7 +32,7 @@ pub struct DueKey {
 }
 
 impl DueKey {
-    /// The due row of a job.
+    /// The row of a job at a place.
     pub fn of(key: &JobKey, place: Place) -> Self {
         Self {
             tenant: key.tenant.clone(),
@@ -40,10 +41,10 @@ impl DueKey {
         }
     }
 
-    /// Every due row of a tenant from a place on.
-    pub fn from(tenant: &Tenant, low: Place) -> KeyRange {
+    /// Every row of a tenant from a place on, in a table with such keys.
+    pub fn from<T: Table<Key = Self>>(tenant: &Tenant, low: Place) -> KeyRange {
         let prefix = |tenant: &Tenant| {
-            let mut writer = KeyWriter::new(TableId::Due.byte());
+            let mut writer = KeyWriter::new(T::ID.byte());
             tenant.write(&mut writer);
             writer
         };

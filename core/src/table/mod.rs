@@ -13,6 +13,7 @@
 //! | [`payload`] | job, slot | large payloads, results and error data, as they came |
 //! | [`ready`] | group, priority, place, job | may be leased now |
 //! | [`due`] | place, job | becomes something else at its time |
+//! | [`expiry`] | place, job | ended, removed at its time |
 //! | [`running`] | job | a lease |
 //! | [`quarantine`] | job | set aside, with the reason |
 //! | [`singleton`] | (no tenant) | what the shard says of itself |
@@ -22,6 +23,7 @@
 pub mod attempt;
 pub mod codec;
 pub mod due;
+pub mod expiry;
 pub mod job;
 pub mod key;
 pub mod payload;
@@ -31,6 +33,7 @@ pub mod ready;
 pub mod running;
 pub mod singleton;
 pub mod state;
+mod state_v1;
 pub mod tenant;
 
 use crate::table::codec::{Row, RowError};
@@ -60,6 +63,8 @@ pub enum TableId {
     Running = 0x32,
     /// Jobs set aside.
     Quarantine = 0x33,
+    /// Jobs that have ended and are removed at a time.
+    Expiry = 0x34,
     /// Reserved: limits in use.
     Limit = 0x40,
     /// Reserved: jobs parked on a limit.
@@ -68,7 +73,7 @@ pub enum TableId {
 
 impl TableId {
     /// Every table that holds rows today, in key order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Singleton,
         Self::Tenant,
         Self::Job,
@@ -79,6 +84,7 @@ impl TableId {
         Self::Due,
         Self::Running,
         Self::Quarantine,
+        Self::Expiry,
     ];
 
     /// The table a key belongs to, if it is one of ours.

@@ -4,7 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
 use crate::table::job::JobKey;
+use crate::table::key::{KeyParts as _, KeyRange, KeyWriter, within};
 use crate::table::{Table, TableId};
+use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
 
 /// The table: an operator's list.
@@ -14,6 +16,15 @@ impl Table for Quarantines {
     const ID: TableId = TableId::Quarantine;
     type Key = JobKey;
     type Row = QuarantineRow;
+}
+
+impl Quarantines {
+    /// Every job of a tenant that was set aside.
+    pub fn of_tenant(tenant: &Tenant) -> KeyRange {
+        let mut writer = KeyWriter::new(Self::ID.byte());
+        tenant.write(&mut writer);
+        within(&writer.finish())
+    }
 }
 
 /// Why a job was set aside.

@@ -4,12 +4,14 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::attempt::Attempt;
-use crate::table::codec::Row;
+use crate::table::codec::{Row, RowError, whole};
 use crate::table::job::JobKey;
 use crate::table::place::Place;
+use crate::table::state_v1::StateRowV1;
 use crate::table::tenant::Queue;
 use crate::table::{Table, TableId};
 use crate::types::name::{JobId, WorkerId};
+use crate::types::retention::Retention;
 use crate::types::task::TaskId;
 use crate::types::tenant::Tenant;
 use crate::types::time::{Millis, Timestamp};
@@ -37,6 +39,8 @@ pub struct StateRow {
     pub attempts_ended: u32,
     /// Attempts of earlier runs; numbers relative to the run start after them.
     pub attempts_before: u32,
+    /// The number of the first attempt that is still kept. Since version 2.
+    pub attempts_from: u32,
     /// Failures that the retry policy paid for in this run.
     pub retries_used: u32,
     /// The last delay before a retry, for decorrelated jitter.
@@ -53,9 +57,29 @@ pub struct StateRow {
     /// leased anew, so that a release reported twice, or a report that came too late, is still told
     /// what became of its lease.
     pub returned: Option<Returned>,
+    /// How long the job is kept once it has ended; what it leaves open the server's default says.
+    /// Here rather than with what was asked for, so that the end of a job reads nothing. Since
+    /// version 2.
+    pub retention: Retention,
+    /// Whether the payload may have a row of its own, so that the removal of a job reads nothing.
+    /// Since version 2.
+    pub has_payload_row: bool,
 }
 
-impl Row for StateRow {}
+/// Most attempts kept beside the latest. A job that is restarted for ever, or retried ten thousand
+/// times, neither grows without bound nor takes unbounded work to remove.
+pub const EARLIER_ATTEMPTS_MAX: u32 = 1000;
+
+impl Row for StateRow {
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
+        match version {
+            1 => Ok(whole::<StateRowV1>(body)?.upgraded()),
+            other => Err(RowError::unknown(other)),
+        }
+    }
+}
 
 impl StateRow {
     /// A job that has just arrived.
@@ -66,6 +90,7 @@ impl StateRow {
             changed_at: now,
             attempts_ended: 0,
             attempts_before: 0,
+            attempts_from: 1,
             retries_used: 0,
             retry_delay: Millis::ZERO,
             crashes: 0,
@@ -73,6 +98,8 @@ impl StateRow {
             cancel_asked_at: None,
             last: None,
             returned: None,
+            retention: Retention::FOREVER,
+            has_payload_row: false,
         }
     }
 
@@ -102,7 +129,7 @@ pub enum Position {
     Ready(Place),
     /// A worker has it: a row in `running`.
     Leased(Lease),
-    /// It is over: no index row.
+    /// It is over: a row in `expiry` if it is removed at a time, else no index row.
     Ended {
         /// How it ended.
         status: Ended,
@@ -110,6 +137,8 @@ pub enum Position {
         at: Timestamp,
         /// Why, when it ended without an attempt.
         code: Option<EndCode>,
+        /// When it is removed, if ever.
+        expires: Option<Place>,
     },
     /// It was set aside: a row in `quarantine`.
     Quarantined {
@@ -209,6 +238,11 @@ pub enum Return {
     Released,
     /// It expired and was never heartbeated: it may have been lost on its way to the worker.
     Lost,
+    /// Its worker wants the job to come back later.
+    Snoozed {
+        /// In how long.
+        delay: Millis,
+    },
 }
 
 /// What a tally counts.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::table::codec::Row;
+use crate::table::codec::{Row, RowError, whole};
 use crate::table::place::{Head, Place};
 use crate::table::state::Status;
 use crate::table::{Table, TableId};
@@ -32,11 +32,43 @@ pub struct TenantRow {
     pub ready: BTreeMap<Queue, Head>,
     /// The queue of jobs that wait for a time, if there are any.
     pub due: Option<Head>,
+    /// The queue of ended jobs that are removed at a time, if there are any. Since version 2.
+    pub expiry: Option<Head>,
 }
 
-impl Row for TenantRow {}
+impl Row for TenantRow {
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
+        match version {
+            1 => {
+                let (next_seq, tallies, ready, due) = whole(body)?;
+                Ok(Self {
+                    next_seq,
+                    tallies,
+                    ready,
+                    due,
+                    expiry: None,
+                })
+            }
+            other => Err(RowError::unknown(other)),
+        }
+    }
+}
 
 impl TenantRow {
+    /// Nothing has to be done for the tenant's jobs before this time.
+    pub fn wake(&self) -> Option<Timestamp> {
+        let heads = [self.due, self.expiry];
+        heads.into_iter().flatten().map(|head| head.low.at).min()
+    }
+
+    /// Whether there is nothing to know any more. Rows of a queue may outlive their job, when which
+    /// rows a damaged one had could not be read: the row stays until they have been met.
+    pub fn is_over(&self) -> bool {
+        self.tallies.total() == 0 && self.ready.is_empty() && self.wake().is_none()
+    }
+
     /// Draws a place in one of the tenant's queues.
     pub fn place(&mut self, at: Timestamp) -> Place {
         let seq = self.next_seq;

@@ -18,13 +18,27 @@ impl Entropy {
         mix(mix(state).wrapping_add(high))
     }
 
-    /// A UUIDv7 (RFC 9562) made at `now`.
-    pub fn job_id(&self, now: Timestamp) -> JobId {
+    /// A UUIDv7 (RFC 9562) made at `now`, the `index`-th of a command.
+    pub fn job_id(&self, now: Timestamp, index: usize) -> JobId {
         let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, ..] = self.0;
+        let bytes = if index == 0 {
+            self.0
+        } else {
+            self.apart(index)
+        };
+        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, ..] = bytes;
         let random = [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9];
         let uuid = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         from_uuid(&uuid)
+    }
+
+    /// Sixteen bytes that no other index gives: numbers of this entropy that commands do not draw.
+    fn apart(&self, index: usize) -> [u8; 16] {
+        let index = u64::try_from(index).unwrap_or(u64::MAX);
+        let first = u64::MAX.wrapping_sub(index.wrapping_mul(2));
+        let high = u128::from(self.number(first)) << 64;
+        let low = u128::from(self.number(first.wrapping_sub(1)));
+        (high | low).to_be_bytes()
     }
 
     fn halves(&self) -> [u64; 2] {

@@ -6,12 +6,14 @@
 //! * [`tenant`]: a tenant and its place in the hash space
 //! * [`task`]: the id of one leased attempt
 //! * [`retry`]: retry policy and the arithmetic of back-off
+//! * [`retention`]: how long a job is kept once it has ended
 //! * [`data`]: payloads, results and error data
 //! * [`entropy`]: what is drawn from a command's stamp
 
 pub mod data;
 pub mod entropy;
 pub mod name;
+pub mod retention;
 pub mod retry;
 pub mod task;
 pub mod tenant;

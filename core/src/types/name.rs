@@ -91,6 +91,11 @@ impl WorkerId {
         }
         Ok(Self(text.into()))
     }
+
+    /// Stands for whoever worked on an attempt that was imported.
+    pub(crate) fn elsewhere() -> Self {
+        Self("import".into())
+    }
 }
 
 /// What the three names share: how they print, and a codec that checks bounds again on reading.

@@ -4,11 +4,14 @@
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
 use silo_core::invariants::{Violation, check_all, check_soft, check_step};
+use silo_core::shard::command::Command;
 use silo_core::shard::fold;
+use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::table::attempt::{AttemptEnd, AttemptKey, Attempts, Ending};
 use silo_core::table::codec::encode;
 use silo_core::table::due::{DueKey, DueRow, Dues};
+use silo_core::table::expiry::{Expiries, ExpiryRow};
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::Key;
 use silo_core::table::payload::PayloadKey;
@@ -22,7 +25,8 @@ use silo_core::table::{Table, TableId};
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::common::{
-    LEASE, Shard, failure, heartbeat, job, of_tenant, plain, queue, retrying, success, tenant,
+    LEASE, Shard, failure, heartbeat, job, kept, lease_job, of_tenant, plain, queue, retrying,
+    success, tenant,
 };
 
 /// A way to break a shard in which everything holds.
@@ -38,6 +42,8 @@ pub struct Break {
 pub struct World {
     shard: Shard,
     before: Image,
+    /// What is said to have been done.
+    command: Command,
 }
 
 impl World {
@@ -64,8 +70,19 @@ impl World {
         shard.enqueue(due);
         shard.enqueue(plain("ready"));
         shard.enqueue(of_tenant("u", "other"));
+        let over = shard.enqueue(kept("kept", 60_000));
+        shard.cancel(&over);
+        let failed = shard.enqueue(plain("failed"));
+        if let Reply::Leased(tasks) = shard.run(&lease_job(&failed)) {
+            shard.report(&tasks[0].id, failure());
+        }
         let before = shard.image();
-        Self { shard, before }
+        let command = Command::Tick;
+        Self {
+            shard,
+            before,
+            command,
+        }
     }
 
     /// Everything that the checks say.
@@ -73,7 +90,7 @@ impl World {
         let image = self.shard.image();
         let now = Timestamp::from_millis(self.shard.now);
         let mut violations = check_all(&image);
-        violations.extend(check_step(&self.before, &image));
+        violations.extend(check_step(&self.before, &image, Some(&self.command), now));
         violations.extend(check_soft(&image, &self.shard.soft, now));
         violations
     }
@@ -101,6 +118,21 @@ impl World {
             panic!("a ready job");
         };
         ReadyKey::of(&job("t", "ready"), &queue("g", 10), place)
+    }
+
+    fn expiry_row(&self) -> DueKey {
+        let Position::Ended { expires, .. } = self.position("kept") else {
+            panic!("a job that has ended");
+        };
+        DueKey::of(&job("t", "kept"), expires.expect("kept for a while"))
+    }
+
+    /// Takes every row of a job away but those of its tenant.
+    fn erase(&mut self, id: &str) {
+        let key = t(id);
+        self.shard.is_checked = false;
+        self.shard.delete(&key);
+        assert!(!self.shard.has_rows(&key), "{id} is gone");
     }
 
     fn due_row(&self) -> DueKey {
@@ -156,6 +188,14 @@ pub const BREAKS: &[Break] = &[
         };
         w.put::<Runnings>(&t("succeeded"), &row);
     }),
+    broken("SILO-JOB-1", "an ended job loses its expiry row", |w| {
+        let key = Expiries::key(&w.expiry_row());
+        w.remove(&key);
+    }),
+    broken("SILO-JOB-1", "a job kept for ever has an expiry row", |w| {
+        let key = DueKey::of(&t("succeeded"), place(1, 1));
+        w.put::<Expiries>(&key, &ExpiryRow {});
+    }),
     broken("SILO-JOB-1", "a leased job loses its row", |w| {
         w.remove(&Runnings::key(&t("leased")));
     }),
@@ -182,6 +222,11 @@ pub const BREAKS: &[Break] = &[
             w.put::<Dues>(&key, &DueRow::Start);
         },
     ),
+    broken("SILO-IDX-1", "an expiry row of another time", |w| {
+        let old = w.expiry_row();
+        w.remove(&Expiries::key(&old));
+        w.put::<Expiries>(&DueKey::of(&t("kept"), place(1, 1)), &ExpiryRow {});
+    }),
     broken("SILO-IDX-1", "a running row of another lease", |w| {
         w.edit::<Runnings>(&t("leased"), |row| row.nonce ^= 1);
     }),
@@ -196,6 +241,15 @@ pub const BREAKS: &[Break] = &[
         w.edit::<Tenants>(&tenant("t"), |tenant| {
             tenant.due.as_mut().unwrap().count += 1;
         });
+    }),
+    broken("SILO-IDX-2", "an expiry mark above a row", |w| {
+        let row = w.expiry_row();
+        w.edit::<Tenants>(&tenant("t"), |tenant| {
+            tenant.expiry.as_mut().unwrap().low = row.place.next();
+        });
+    }),
+    broken("SILO-IDX-2", "expiry rows without a head", |w| {
+        w.edit::<Tenants>(&tenant("t"), |tenant| tenant.expiry = None);
     }),
     broken("SILO-IDX-2", "rows without a head", |w| {
         w.edit::<Tenants>(&tenant("t"), |tenant| tenant.ready.clear());
@@ -235,6 +289,13 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-ATT-1", "an attempt too few is counted", |w| {
         w.edit::<States>(&t("succeeded"), |state| state.attempts_ended = 0);
     }),
+    broken("SILO-ATT-1", "an earlier attempt than is kept", |w| {
+        w.edit::<States>(&t("retried"), |state| state.attempts_from = 2);
+    }),
+    broken("SILO-ATT-2", "attempts are dropped that may be kept", |w| {
+        w.remove(&Attempts::key(&AttemptKey::of(&t("retried"), 1)));
+        w.edit::<States>(&t("retried"), |state| state.attempts_from = 2);
+    }),
     broken("SILO-ATT-2", "the number of attempts shrinks", |w| {
         w.edit::<States>(&t("retried"), |state| state.attempts_ended -= 1);
     }),
@@ -250,6 +311,13 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-DATA-1", "a large payload is missing", |w| {
         w.remove(&PayloadKey::key(&t("succeeded"), 0));
     }),
+    broken(
+        "SILO-DATA-1",
+        "a state does not know of a payload row",
+        |w| {
+            w.edit::<States>(&t("succeeded"), |state| state.has_payload_row = false);
+        },
+    ),
     broken("SILO-DATA-1", "a large payload is cut short", |w| {
         let key = PayloadKey::key(&t("succeeded"), 0);
         w.shard.rows.map.insert(key, Bytes::from(vec![7; 4999]));
@@ -294,12 +362,32 @@ pub const BREAKS: &[Break] = &[
         w.remove(&Jobs::key(&t("ready")));
         w.remove(&States::key(&t("ready")));
     }),
+    broken("SILO-JOB-3", "a tick removes a job that is kept", |w| {
+        w.erase("kept");
+    }),
+    broken("SILO-JOB-3", "a tick removes a job that waits", |w| {
+        w.erase("due");
+    }),
+    broken("SILO-JOB-3", "a delete removes another job", |w| {
+        w.erase("kept");
+        w.command = Command::Delete(t("succeeded"));
+    }),
+    broken("SILO-JOB-4", "a tick restarts a job", |w| {
+        w.shard.is_checked = false;
+        w.shard.restart(&t("failed"));
+    }),
+    broken("SILO-JOB-4", "a restart of one job restarts another", |w| {
+        w.shard.is_checked = false;
+        w.shard.restart(&t("failed"));
+        w.command = Command::Restart(t("kept"));
+    }),
     broken("SILO-JOB-4", "an ended job ends otherwise", |w| {
         w.edit::<States>(&t("succeeded"), |state| {
             state.position = Position::Ended {
                 status: Ended::Failed,
                 at: Timestamp::from_millis(1),
                 code: None,
+                expires: None,
             };
         });
     }),
@@ -318,6 +406,11 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-SOFT-1", "a tenant is due sooner than is known", |w| {
         w.edit::<Tenants>(&tenant("t"), |tenant| {
             tenant.due.as_mut().unwrap().low = place(w_past(), 0);
+        });
+    }),
+    broken("SILO-SOFT-1", "a job is to go sooner than is known", |w| {
+        w.edit::<Tenants>(&tenant("t"), |tenant| {
+            tenant.expiry.as_mut().unwrap().low = place(w_past(), 0);
         });
     }),
     broken("SILO-SOFT-2", "a lease that nobody watches", |w| {

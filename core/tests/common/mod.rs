@@ -4,7 +4,7 @@
 pub mod breaks;
 pub mod oracle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
@@ -12,6 +12,7 @@ use silo_core::invariants::{Violation, check_all, check_soft, check_step};
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::heartbeat::Heartbeat;
+use silo_core::shard::commands::import::{Import, ImportAttempt, ImportEnding, ImportJob};
 use silo_core::shard::commands::inspect::Get;
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
@@ -30,6 +31,7 @@ use silo_core::table::tenant::Queue;
 use silo_core::types::data::NIL;
 use silo_core::types::entropy::{Entropy, RequestId};
 use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
@@ -52,6 +54,10 @@ pub struct Shard {
     pub is_checked: bool,
     /// Whether unreadable rows are expected.
     pub is_damaged: bool,
+    /// Jobs whose state was damaged at some time.
+    pub once_damaged: BTreeSet<JobKey>,
+    /// How long jobs are kept that do not say so.
+    pub retention: Retention,
     /// What the last command changed, over all of its rounds.
     pub changes: Vec<Change>,
     /// What the last command noticed.
@@ -69,6 +75,8 @@ impl Shard {
             now: START,
             is_checked: true,
             is_damaged: false,
+            once_damaged: BTreeSet::new(),
+            retention: Retention::FOREVER,
             changes: Vec::new(),
             notices: Vec::new(),
             image: Image::default(),
@@ -84,6 +92,7 @@ impl Shard {
         Stamp {
             now: Timestamp::from_millis(self.now),
             entropy: entropy(self.stamps),
+            retention: self.retention,
         }
     }
 
@@ -114,10 +123,10 @@ impl Shard {
         if !self.is_checked {
             return;
         }
-        let image = Image::read(&self.rows.map);
+        let image = self.image();
         let now = Timestamp::from_millis(self.now);
         let mut violations = check_all(&image);
-        violations.extend(check_step(&self.image, &image));
+        violations.extend(check_step(&self.image, &image, Some(command), now));
         violations.extend(check_soft(&image, &self.soft, now));
         violations.retain(|v| !(self.is_damaged && v.sigil == DECODES));
         assert!(violations.is_empty(), "{command:?}\n{}", lines(&violations));
@@ -126,7 +135,9 @@ impl Shard {
 
     /// Every row, decoded.
     pub fn image(&self) -> Image {
-        Image::read(&self.rows.map)
+        let mut image = Image::read(&self.rows.map);
+        image.once_damaged.clone_from(&self.once_damaged);
+        image
     }
 
     /// Ticks until nothing is left to do now; says how many ticks it took.
@@ -186,6 +197,54 @@ impl Shard {
         self.run(&Command::Cancel(key.clone()))
     }
 
+    pub fn delete(&mut self, key: &JobKey) -> Reply {
+        self.run(&Command::Delete(key.clone()))
+    }
+
+    pub fn restart(&mut self, key: &JobKey) -> Reply {
+        self.run(&Command::Restart(key.clone()))
+    }
+
+    pub fn expedite(&mut self, key: &JobKey) -> Reply {
+        self.run(&Command::Expedite(key.clone()))
+    }
+
+    pub fn import(&mut self, jobs: Vec<ImportJob>) -> Reply {
+        self.run(&Command::Import(Import { jobs }))
+    }
+
+    /// Imports one job and says what became of it.
+    pub fn import_one(&mut self, job: ImportJob) -> Result<Status, Refusal> {
+        match self.import(vec![job]) {
+            Reply::Imported(mut results) => results.remove(0).outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether anything at all stands under the name of a job.
+    pub fn has_rows(&self, key: &JobKey) -> bool {
+        let image = self.image();
+        image.jobs.contains_key(key)
+            || image.states.contains_key(key)
+            || image.damaged_states.contains_key(key)
+            || image.payloads.keys().any(|at| at.job == *key)
+            || image
+                .attempts
+                .keys()
+                .any(|at| (&at.tenant, &at.job) == (&key.tenant, &key.job))
+            || image
+                .due
+                .iter()
+                .chain(&image.expiry)
+                .any(|at| (&at.tenant, &at.job) == (&key.tenant, &key.job))
+            || image
+                .ready
+                .iter()
+                .any(|at| (&at.tenant, &at.job) == (&key.tenant, &key.job))
+            || image.running.contains_key(key)
+            || image.quarantine.contains_key(key)
+    }
+
     pub fn state(&self, key: &JobKey) -> StateRow {
         let bytes = &self.rows.map[&States::key(key)];
         States::read_row(bytes).expect("a readable state")
@@ -208,6 +267,7 @@ impl Shard {
         let short = row.slice(..row.len().min(4));
         self.rows.map.insert(key.clone(), short);
         self.is_damaged = true;
+        self.once_damaged.extend(States::read_key(key));
     }
 }
 
@@ -260,8 +320,22 @@ pub fn plain(id: &str) -> Enqueue {
         retry: None,
         max_crashes: 2,
         lease: None,
+        retention: Retention::FOREVER,
         metadata: BTreeMap::new(),
         payload: Bytes::from_static(NIL),
+    }
+}
+
+/// A plain job that is removed so many milliseconds after its end, however it ends.
+pub fn kept(id: &str, millis: u64) -> Enqueue {
+    let kept = Some(Millis::new(millis));
+    Enqueue {
+        retention: Retention {
+            succeeded: kept,
+            failed: kept,
+            cancelled: kept,
+        },
+        ..plain(id)
     }
 }
 
@@ -337,6 +411,40 @@ pub fn get(key: &JobKey) -> Command {
         key: key.clone(),
         earlier_attempts: true,
     })
+}
+
+/// A plain job of tenant "t" in group "g" with this history, to import.
+pub fn imported(id: &str, attempts: Vec<ImportAttempt>) -> ImportJob {
+    let plain = plain(id);
+    ImportJob {
+        tenant: plain.tenant,
+        id: JobId::parse(id).unwrap(),
+        queue: plain.queue,
+        enqueued_at: Some(Timestamp::from_millis(START - 100_000)),
+        start_at: None,
+        retry: None,
+        max_crashes: plain.max_crashes,
+        metadata: plain.metadata,
+        payload: plain.payload,
+        attempts,
+    }
+}
+
+/// An attempt that took a second, `number` seconds after a time long before every test.
+pub fn attempted(number: u32, how: ImportEnding) -> ImportAttempt {
+    let started = START - 90_000 + i64::from(number) * 1000;
+    ImportAttempt {
+        started_at: Timestamp::from_millis(started),
+        finished_at: Timestamp::from_millis(started + 1000),
+        how,
+    }
+}
+
+pub fn failed_import() -> ImportEnding {
+    ImportEnding::Failed {
+        code: "E".to_owned(),
+        data: Bytes::from_static(b"broken"),
+    }
 }
 
 pub fn success() -> Outcome {

@@ -5,15 +5,19 @@
 
 use std::cmp::Reverse;
 
+use bytes::Bytes;
 use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
 use silo_core::shard::commands::report::Outcome;
-use silo_core::shard::refusal::{Gone, Refusal};
-use silo_core::shard::reply::{Reply, Task};
+use silo_core::shard::refusal::{Gone, ImportFault, Refusal};
+use silo_core::shard::reply::{Imported, Reply, Task};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status;
 use silo_core::types::name::{JobId, TaskGroup, WorkerId};
+use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
+use silo_core::types::time::Timestamp;
 
 use crate::common::LEASE;
 
@@ -37,6 +41,12 @@ pub struct Known {
     pub retries: u32,
     pub crashes: u32,
     pub losses: u32,
+    /// Attempts before the latest run.
+    run_from: usize,
+    /// Every attempt that ended, as an import would say it.
+    pub history: Vec<ImportAttempt>,
+    /// When it is removed, once it has ended.
+    pub expires: Option<i64>,
     is_cancel_asked: bool,
     /// Time and arrival: the order within a priority.
     place: (i64, u64),
@@ -50,6 +60,7 @@ struct Held {
     task: TaskId,
     worker: WorkerId,
     duration: i64,
+    granted_at: i64,
     /// None: soft state was lost, and nobody has looked since.
     deadline: Option<i64>,
     is_heartbeated: bool,
@@ -60,12 +71,17 @@ struct Held {
 enum Over {
     Reported(Outcome),
     Crashed,
-    Returned { is_lost: bool },
+    /// By its worker's word, or because it was lost.
+    Returned {
+        by: Option<Outcome>,
+    },
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     pub jobs: Vec<Known>,
+    /// How long jobs are kept that do not say so.
+    pub retention: Retention,
     arrivals: u64,
 }
 
@@ -106,22 +122,134 @@ impl Oracle {
         let key = named(job);
         assert!(self.find(&key).is_none(), "the id {job} was new");
         let start = asked.start_at.map_or(now, |at| at.as_millis().max(now));
-        let mut known = Known {
-            key,
-            asked: asked.clone(),
-            stands: Stands::Due,
-            is_damaged: false,
-            attempts_ended: 0,
-            retries: 0,
-            crashes: 0,
-            losses: 0,
-            is_cancel_asked: false,
-            place: (0, 0),
-            leases: Vec::new(),
-            last_returned: None,
-        };
+        let mut known = Known::new(key, asked.clone());
         known.queue_at(start, now, &mut self.arrivals);
         self.jobs.push(known);
+    }
+
+    /// Checks the answer to an enqueue of several jobs, all or none. None of them is damaged.
+    pub fn enqueued_all(&mut self, asked: &[Enqueue], now: i64, reply: &Reply) {
+        let mut after = self.clone();
+        match reply {
+            Reply::EnqueuedAll(jobs) => {
+                assert_eq!(jobs.len(), asked.len());
+                for (asked, job) in asked.iter().zip(jobs) {
+                    after.enqueued(asked, now, &Reply::Enqueued(job.clone()));
+                }
+                *self = after;
+            }
+            Reply::Refused(Refusal::InBatch { index, refusal }) => {
+                for (number, asked) in asked[..*index].iter().enumerate() {
+                    // Ids are made in the batch as if they had been given.
+                    let made = JobId::parse(&format!("made-{number}")).unwrap();
+                    let given = asked.request.map(|request| request.job_id());
+                    let job = asked.id.clone().or(given).unwrap_or(made);
+                    after.enqueued(asked, now, &Reply::Enqueued(job));
+                }
+                let refused = Reply::Refused(Refusal::clone(refusal));
+                after.enqueued(&asked[*index], now, &refused);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Checks the answer to an import of one job that is not damaged, and does what it does.
+    pub fn imported(&mut self, given: &ImportJob, now: i64, reply: &Reply) {
+        let key = JobKey {
+            tenant: given.tenant.clone(),
+            job: given.id.clone(),
+        };
+        let retention = self.retention;
+        let mut arrivals = self.arrivals;
+        let mut job = match self.find(&key) {
+            Some(known) => known.clone(),
+            None => Known::new(key.clone(), as_enqueue(given)),
+        };
+        let is_new = self.find(&key).is_none();
+        let not = |fault| Err(Refusal::NotImportable(key.clone(), fault));
+        let expected = match job.stands {
+            Stands::Running => {
+                let running = Refusal::JobRunning(key.clone());
+                return assert_eq!(*reply, Reply::Refused(running));
+            }
+            Stands::Over(Status::Succeeded) => not(ImportFault::Succeeded),
+            _ if !given.attempts.starts_with(&job.history) => not(ImportFault::Differs),
+            _ if !is_new && given.attempts.len() == job.history.len() => {
+                not(ImportFault::NothingNew)
+            }
+            _ => Ok(job.go_on(given, now, retention, &mut arrivals)),
+        };
+        let outcome = expected.clone();
+        let job_id = key.job.clone();
+        let results = vec![Imported {
+            job: job_id,
+            outcome,
+        }];
+        assert_eq!(*reply, Reply::Imported(results));
+        if expected.is_ok() {
+            self.arrivals = arrivals;
+            self.jobs.retain(|known| known.key != key);
+            self.jobs.push(job);
+        }
+    }
+
+    /// Checks the answer to a delete and does what it does.
+    pub fn deleted(&mut self, key: &JobKey, reply: &Reply) {
+        match self.find(key) {
+            Some(job) if job.is_damaged => {}
+            Some(job) if job.stands == Stands::Running => {
+                let running = Refusal::JobRunning(key.clone());
+                assert_eq!(*reply, Reply::Refused(running));
+            }
+            _ => {
+                assert_eq!(*reply, Reply::Deleted);
+                self.jobs.retain(|job| job.key != *key);
+            }
+        }
+    }
+
+    /// Checks the answer to a restart of a job that is not damaged, and does what it does.
+    pub fn restarted(&mut self, key: &JobKey, now: i64, reply: &Reply) {
+        let mut arrivals = self.arrivals;
+        let expected = match self.find(key) {
+            None => Reply::Refused(Refusal::JobNotFound(key.clone())),
+            Some(job) => match job.stands {
+                Stands::Over(Status::Failed | Status::Cancelled) => {
+                    job.run_from = job.history.len();
+                    (job.retries, job.crashes, job.losses) = (0, 0, 0);
+                    job.is_cancel_asked = false;
+                    job.expires = None;
+                    job.queue_at(now, now, &mut arrivals);
+                    Reply::Restarted
+                }
+                Stands::Due | Stands::Ready => not_restartable(key, Status::Scheduled),
+                Stands::Running => not_restartable(key, Status::Running),
+                Stands::Over(status) => not_restartable(key, status),
+            },
+        };
+        self.arrivals = arrivals;
+        assert_eq!(*reply, expected);
+    }
+
+    /// Checks the answer to an expedite and does what it does.
+    pub fn expedited(&mut self, key: &JobKey, now: i64, reply: &Reply) {
+        let mut arrivals = self.arrivals;
+        let not = |status| Reply::Refused(Refusal::NotExpeditable(key.clone(), status));
+        let expected = match self.find(key) {
+            None => Reply::Refused(Refusal::JobNotFound(key.clone())),
+            Some(job) if job.is_damaged => return,
+            Some(job) => match job.stands {
+                Stands::Due => {
+                    job.queue_at(now, now, &mut arrivals);
+                    Reply::Expedited
+                }
+                Stands::Ready => Reply::Refused(Refusal::AlreadyReady(key.clone())),
+                Stands::Running => not(Status::Running),
+                Stands::Over(status) => not(status),
+            },
+        };
+        self.arrivals = arrivals;
+        assert_eq!(*reply, expected);
     }
 
     /// Checks tasks that were handed out: in each tenant's order, fairly, and as many as there are
@@ -199,6 +327,8 @@ impl Oracle {
         assert!(!job.is_damaged, "a damaged job was leased");
         assert_eq!(task.id.attempt, job.attempts_ended + 1);
         assert_eq!(task.queue, job.asked.queue);
+        let of_run = job.attempts_ended + 1 - u32::try_from(job.run_from).unwrap();
+        assert_eq!(task.relative_attempt, of_run);
         let retries = job.asked.retry.as_ref().map_or(0, |r| r.retry_count);
         assert_eq!(task.is_last_attempt, job.retries >= retries);
         let duration = job.asked.lease.map_or(LEASE, |lease| lease.get());
@@ -213,6 +343,7 @@ impl Oracle {
             task: task.id.clone(),
             worker: crate::common::worker("w"),
             duration,
+            granted_at: now,
             deadline: Some(now + duration),
             is_heartbeated: false,
             over: None,
@@ -255,6 +386,7 @@ impl Oracle {
     /// Checks the answer to a report and does what it does.
     pub fn reported(&mut self, task: &TaskId, outcome: &Outcome, now: i64, reply: &Reply) {
         let mut arrivals = self.arrivals;
+        let retention = self.retention;
         let Some(job) = self.find(&key_of(task)) else {
             return assert_eq!(*reply, crate::common::gone(task, Gone::Unknown));
         };
@@ -274,31 +406,49 @@ impl Oracle {
                 Over::Returned { .. } if last_returned != Some(task.nonce) => {
                     crate::common::gone(task, Gone::Unknown)
                 }
-                Over::Returned { is_lost: true } => crate::common::gone(task, Gone::Expired),
-                Over::Returned { is_lost: false } if *outcome == Outcome::Release => {
-                    Reply::Reported
-                }
-                Over::Returned { is_lost: false } => crate::common::gone(task, Gone::Released),
+                Over::Returned { by: None } => crate::common::gone(task, Gone::Expired),
+                Over::Returned { by: Some(known) } if known == outcome => Reply::Reported,
+                Over::Returned { by: Some(_) } => crate::common::gone(task, Gone::Released),
             };
             return assert_eq!(*reply, expected);
         }
         assert_eq!(*reply, Reply::Reported);
-        if *outcome == Outcome::Release {
-            held.over = Some(Over::Returned { is_lost: false });
+        if let Outcome::Release | Outcome::Snooze { .. } = outcome {
+            held.over = Some(Over::Returned {
+                by: Some(outcome.clone()),
+            });
             // Losses are counted in a row, and this lease was not lost.
             job.losses = 0;
-            job.give_back(task.nonce, now);
+            if let Outcome::Snooze { delay } = outcome {
+                job.crashes = 0;
+                job.last_returned = Some(task.nonce);
+                let at = now + i64::try_from(delay.get()).unwrap();
+                if job.is_cancel_asked {
+                    job.over(Status::Cancelled, now, retention);
+                } else {
+                    job.queue_at(at, now, &mut arrivals);
+                }
+                self.arrivals = arrivals;
+            } else {
+                job.give_back(task.nonce, now, retention);
+            }
             return;
         }
         held.over = Some(Over::Reported(outcome.clone()));
+        let started_at = Timestamp::from_millis(held.granted_at);
+        job.history.push(ImportAttempt {
+            started_at,
+            finished_at: Timestamp::from_millis(now),
+            how: as_import(outcome),
+        });
         job.attempts_ended += 1;
         (job.crashes, job.losses) = (0, 0);
         match outcome {
-            Outcome::Success { .. } => job.stands = Stands::Over(Status::Succeeded),
-            Outcome::Cancelled => job.stands = Stands::Over(Status::Cancelled),
-            Outcome::Release => unreachable!("handled above"),
+            Outcome::Success { .. } => job.over(Status::Succeeded, now, retention),
+            Outcome::Cancelled => job.over(Status::Cancelled, now, retention),
+            Outcome::Release | Outcome::Snooze { .. } => unreachable!("handled above"),
             Outcome::Failure { .. } if job.is_cancel_asked => {
-                job.stands = Stands::Over(Status::Cancelled);
+                job.over(Status::Cancelled, now, retention);
             }
             Outcome::Failure {
                 retryable,
@@ -307,7 +457,7 @@ impl Oracle {
             } => {
                 let policy = job.asked.retry.clone();
                 match policy.filter(|p| *retryable && job.retries < p.retry_count) {
-                    None => job.stands = Stands::Over(Status::Failed),
+                    None => job.over(Status::Failed, now, retention),
                     Some(policy) => {
                         // The tests' policy: 1 s, 2 s, 4 s, then 8 s.
                         assert_eq!(policy, crate::common::policy(policy.retry_count));
@@ -324,13 +474,14 @@ impl Oracle {
     }
 
     /// Checks the answer to a cancel and does what it does.
-    pub fn cancelled(&mut self, key: &JobKey, reply: &Reply) {
+    pub fn cancelled(&mut self, key: &JobKey, now: i64, reply: &Reply) {
+        let retention = self.retention;
         let expected = match self.find(key) {
             None => Reply::Refused(Refusal::JobNotFound(key.clone())),
             Some(job) if job.is_damaged => return,
             Some(job) => match job.stands {
                 Stands::Due | Stands::Ready => {
-                    job.stands = Stands::Over(Status::Cancelled);
+                    job.over(Status::Cancelled, now, retention);
                     Reply::Cancelled
                 }
                 Stands::Running if job.is_cancel_asked => {
@@ -386,6 +537,7 @@ impl Oracle {
     /// Everything that is due by now has happened.
     pub fn settled(&mut self, now: i64) {
         let mut arrivals = self.arrivals;
+        let retention = self.retention;
         for job in &mut self.jobs {
             if job.stands == Stands::Due && job.place.0 <= now {
                 job.stands = Stands::Ready;
@@ -399,10 +551,13 @@ impl Oracle {
             .sort_by_key(|job| (deadline(job), job.key.clone()));
         for job in &mut self.jobs {
             if job.stands == Stands::Running && deadline(job).is_some_and(|at| at <= now) {
-                job.expire(now, &mut arrivals);
+                job.expire(now, retention, &mut arrivals);
             }
         }
         self.arrivals = arrivals;
+        // What is kept for no time at all goes in the tick after.
+        self.jobs
+            .retain(|job| job.is_damaged || job.expires.is_none_or(|at| at > now));
     }
 
     /// Jobs that have not ended, damaged ones apart; the ones that ran longest first.
@@ -419,6 +574,85 @@ impl Oracle {
 }
 
 impl Known {
+    fn new(key: JobKey, asked: Enqueue) -> Self {
+        Self {
+            key,
+            asked,
+            stands: Stands::Due,
+            is_damaged: false,
+            attempts_ended: 0,
+            retries: 0,
+            crashes: 0,
+            losses: 0,
+            run_from: 0,
+            history: Vec::new(),
+            expires: None,
+            is_cancel_asked: false,
+            place: (0, 0),
+            leases: Vec::new(),
+            last_returned: None,
+        }
+    }
+
+    /// Ends, and is kept for as long as it says, or as the server says.
+    fn over(&mut self, status: Status, now: i64, default: Retention) {
+        let kept = |retention: Retention| match status {
+            Status::Succeeded => retention.succeeded,
+            Status::Failed => retention.failed,
+            _ => retention.cancelled,
+        };
+        let kept = kept(self.asked.retention).or(kept(default));
+        self.stands = Stands::Over(status);
+        self.expires = kept.map(|kept| now + i64::try_from(kept.get()).unwrap());
+    }
+
+    /// Takes in the rest of a history that begins with its own.
+    fn go_on(
+        &mut self,
+        given: &ImportJob,
+        now: i64,
+        default: Retention,
+        arrivals: &mut u64,
+    ) -> Status {
+        self.history.clone_from(&given.attempts);
+        self.attempts_ended = u32::try_from(self.history.len()).unwrap();
+        (self.crashes, self.losses) = (0, 0);
+        self.is_cancel_asked = false;
+        self.last_returned = None;
+        self.expires = None;
+        let is_failure = |attempt: &&ImportAttempt| matches!(&attempt.how, ImportEnding::Failed { code, .. } if code == "E");
+        let failures = self.history[self.run_from..].iter().filter(is_failure);
+        let failures = u32::try_from(failures.count()).unwrap();
+        let retries = self.asked.retry.as_ref().map(|retry| retry.retry_count);
+        self.retries = failures.min(retries.unwrap_or(0));
+        let start_at = given.start_at.map(Timestamp::as_millis);
+        match self
+            .history
+            .last()
+            .map(|last| (&last.how, last.finished_at))
+        {
+            None => self.queue_at(start_at.unwrap_or(now), now, arrivals),
+            Some((ImportEnding::Succeeded { .. }, _)) => {
+                self.over(Status::Succeeded, now, default);
+            }
+            Some((ImportEnding::Cancelled, _)) => self.over(Status::Cancelled, now, default),
+            Some((ImportEnding::Failed { .. }, at)) => {
+                if retries.is_some_and(|retries| failures <= retries) {
+                    let delay = 1000_i64 << failures.saturating_sub(1).min(3);
+                    let start = start_at.unwrap_or(at.as_millis() + delay);
+                    self.queue_at(start, now, arrivals);
+                } else {
+                    self.over(Status::Failed, now, default);
+                }
+            }
+        }
+        match self.stands {
+            Stands::Due | Stands::Ready => Status::Scheduled,
+            Stands::Running => Status::Running,
+            Stands::Over(status) => status,
+        }
+    }
+
     fn queue_at(&mut self, at: i64, now: i64, arrivals: &mut u64) {
         self.place = (at.max(now), *arrivals);
         *arrivals += 1;
@@ -433,38 +667,47 @@ impl Known {
         };
     }
 
-    fn give_back(&mut self, nonce: u64, now: i64) {
+    fn give_back(&mut self, nonce: u64, now: i64, retention: Retention) {
         self.last_returned = Some(nonce);
         if self.is_cancel_asked {
-            self.stands = Stands::Over(Status::Cancelled);
+            self.over(Status::Cancelled, now, retention);
         } else {
             self.queue_back(now);
         }
     }
 
-    fn expire(&mut self, now: i64, arrivals: &mut u64) {
+    fn expire(&mut self, now: i64, retention: Retention, arrivals: &mut u64) {
         let Some(held) = self.leases.last_mut() else {
             return;
         };
         let losses_max = self.asked.max_crashes * 3;
         if !held.is_heartbeated && self.losses < losses_max && !self.is_cancel_asked {
-            held.over = Some(Over::Returned { is_lost: true });
+            held.over = Some(Over::Returned { by: None });
             self.losses += 1;
             let nonce = held.task.nonce;
-            return self.give_back(nonce, now);
+            return self.give_back(nonce, now, retention);
         }
         if held.is_heartbeated {
             self.losses = 0;
         }
         held.over = Some(Over::Crashed);
+        let started_at = Timestamp::from_millis(held.granted_at);
+        self.history.push(ImportAttempt {
+            started_at,
+            finished_at: Timestamp::from_millis(now),
+            how: ImportEnding::Failed {
+                code: "WORKER_CRASHED".to_owned(),
+                data: Bytes::new(),
+            },
+        });
         self.attempts_ended += 1;
         if self.is_cancel_asked {
-            self.stands = Stands::Over(Status::Cancelled);
+            self.over(Status::Cancelled, now, retention);
             return;
         }
         self.crashes += 1;
         if self.crashes > self.asked.max_crashes {
-            self.stands = Stands::Over(Status::Failed);
+            self.over(Status::Failed, now, retention);
         } else {
             // 1 s, doubling to 30 s.
             let delay = (1000_i64 << (self.crashes - 1).min(5)).min(30_000);
@@ -492,5 +735,38 @@ fn key_of(task: &TaskId) -> JobKey {
     JobKey {
         tenant: task.tenant.clone(),
         job: task.job.clone(),
+    }
+}
+
+fn not_restartable(key: &JobKey, status: Status) -> Reply {
+    Reply::Refused(Refusal::NotRestartable(key.clone(), status))
+}
+
+/// What an import says of an attempt that ended here.
+fn as_import(outcome: &Outcome) -> ImportEnding {
+    match outcome {
+        Outcome::Success { data } => ImportEnding::Succeeded { data: data.clone() },
+        Outcome::Failure { code, data, .. } => ImportEnding::Failed {
+            code: code.clone(),
+            data: data.clone(),
+        },
+        Outcome::Cancelled | Outcome::Release | Outcome::Snooze { .. } => ImportEnding::Cancelled,
+    }
+}
+
+/// What an import asks for, as an enqueue would.
+fn as_enqueue(job: &ImportJob) -> Enqueue {
+    Enqueue {
+        tenant: job.tenant.clone(),
+        id: Some(job.id.clone()),
+        request: None,
+        queue: job.queue.clone(),
+        start_at: job.start_at,
+        retry: job.retry.clone(),
+        max_crashes: job.max_crashes,
+        lease: None,
+        retention: Retention::FOREVER,
+        metadata: job.metadata.clone(),
+        payload: job.payload.clone(),
     }
 }

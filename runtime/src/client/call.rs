@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::client::address::Address;
 use crate::client::backoff::Backoff;
 use crate::client::channels::{Channels, Stub};
-use crate::client::error::Error;
+use crate::client::error::{Error, chain};
 use crate::client::options::ClientOptions;
 use crate::client::routes::{RouteMap, Routes};
 use crate::client::time::later;
@@ -212,7 +212,7 @@ impl Caller {
             Ok(Err(status)) => Err(match judge(&status, Repeat::Safe) {
                 Verdict::End(error @ Error::Refused(_)) => error,
                 Verdict::End(_) | Verdict::Moved(_) | Verdict::Retry(_) | Verdict::Broken => {
-                    Error::Unavailable(format!("{address}: {}", status.message()))
+                    Error::Unavailable(format!("{address}: {}", why(&status)))
                 }
             }),
             Err(_) => Err(Error::Unavailable(format!("{address}: no answer"))),
@@ -300,6 +300,16 @@ async fn pause(deadline: Instant, by: Duration, or: impl FnOnce() -> Error) -> R
     Ok(())
 }
 
+/// What a status says, with what it came from if this side made it.
+fn why(status: &Status) -> String {
+    let said = status.message();
+    match std::error::Error::source(status).map(chain) {
+        Some(cause) if cause.contains(said) => cause,
+        Some(cause) => format!("{said}: {cause}"),
+        None => said.to_owned(),
+    }
+}
+
 fn gave_up(perhaps_done: bool, status: &Status) -> Error {
     match Error::of_status(status) {
         refused @ Error::Refused(_) if !perhaps_done => refused,
@@ -309,7 +319,7 @@ fn gave_up(perhaps_done: bool, status: &Status) -> Error {
         | Error::Refused(_)
         | Error::Unavailable(_)
         | Error::OutcomeUnknown(_)
-        | Error::Deadline => unmade(perhaps_done, status.message().to_owned()),
+        | Error::Deadline => unmade(perhaps_done, why(status)),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use crate::client::address::Address;
-use crate::client::error::Error;
+use crate::client::error::{Error, chain};
 use crate::proto::silo_client::SiloClient;
 
 /// The generated client over one connection.
@@ -24,13 +24,16 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Channels {
     connect_timeout: Duration,
+    /// None: plain text.
+    tls: Option<ClientTlsConfig>,
     open: Mutex<BTreeMap<Address, Channel>>,
 }
 
 impl Channels {
-    pub(crate) fn new(connect_timeout: Duration) -> Self {
+    pub(crate) fn new(connect_timeout: Duration, tls: Option<ClientTlsConfig>) -> Self {
         Self {
             connect_timeout,
+            tls,
             open: Mutex::new(BTreeMap::new()),
         }
     }
@@ -39,7 +42,8 @@ impl Channels {
     ///
     /// # Errors
     ///
-    /// If the address is not one of HTTP.
+    /// If the address is not one of HTTP, or the client's certificate and key do not go with each
+    /// other.
     pub(crate) fn stub(&self, address: &Address) -> Result<Stub, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let channel = match open.get(address) {
@@ -62,8 +66,16 @@ impl Channels {
     }
 
     fn endpoint(&self, address: &Address) -> Result<Endpoint, Error> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|error| Error::Options(format!("{address}: {error}")))?;
+        // Addresses have no scheme: all nodes speak TLS, or none.
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let wrong = |error: tonic::transport::Error| {
+            Error::Options(format!("{address}: {}", chain(&error)))
+        };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(wrong)?;
+        let endpoint = match &self.tls {
+            Some(tls) => endpoint.tls_config(tls.clone()).map_err(wrong)?,
+            None => endpoint,
+        };
         Ok(endpoint
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)

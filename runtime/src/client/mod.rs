@@ -13,6 +13,7 @@ pub mod payload;
 pub mod routes;
 pub mod task;
 pub(crate) mod time;
+pub mod tls;
 mod verdict;
 
 use std::sync::Arc;
@@ -57,8 +58,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `Options` if an address is not `host:port`, is a wildcard, or there is none, or the token is
-    /// not of visible ASCII; `Unavailable` if nobody answers within the call deadline; `Refused`
+    /// `Options` if an address is not `host:port`, is a wildcard, or there is none, the token is
+    /// not of visible ASCII, or certificates or keys cannot be used; `Unavailable` if nobody
+    /// answers within the call deadline, or nobody that trusts this side and is trusted; `Refused`
     /// if the token is wrong.
     pub async fn connect(options: ClientOptions) -> Result<Self, Error> {
         let addresses = options
@@ -73,10 +75,14 @@ impl Client {
         let bearer = options.token.as_deref().map(bearer).transpose()?;
         let tenant = options.tenant.clone().filter(|tenant| !tenant.is_empty());
         let deadline = options.call_deadline;
+        let tls = options.tls.as_ref();
+        let tls = tls
+            .map(|tls| tls.config(options.connect_timeout))
+            .transpose()?;
         let caller = Caller {
             addresses,
             bearer,
-            channels: Channels::new(options.connect_timeout),
+            channels: Channels::new(options.connect_timeout, tls),
             routes: Routes::new(),
             doubted: AtomicBool::new(false),
             options,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::client::tls::ClientTls;
+
 /// What a client is told at its start.
 #[derive(Clone)]
 pub struct ClientOptions {
@@ -11,9 +13,11 @@ pub struct ClientOptions {
     pub addresses: Vec<String>,
     /// Sent as a bearer token with every call.
     pub token: Option<String>,
+    /// How to speak TLS; default: plain text.
+    pub tls: Option<ClientTls>,
     /// Whose jobs the calls are about. `None` where tenancy is off.
     pub tenant: Option<String>,
-    /// How long to wait for a connection; default 5 s.
+    /// How long to wait for a connection, and then for its TLS handshake; default 5 s.
     pub connect_timeout: Duration,
     /// How long a call may take with all its retries; default 30 s.
     pub call_deadline: Duration,
@@ -29,6 +33,7 @@ impl ClientOptions {
         Self {
             addresses: addresses.into_iter().map(Into::into).collect(),
             token: None,
+            tls: None,
             tenant: None,
             connect_timeout: Duration::from_secs(5),
             call_deadline: Duration::from_secs(30),
@@ -44,6 +49,7 @@ impl fmt::Debug for ClientOptions {
         f.debug_struct("ClientOptions")
             .field("addresses", &self.addresses)
             .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("tls", &self.tls)
             .field("tenant", &self.tenant)
             .field("connect_timeout", &self.connect_timeout)
             .field("call_deadline", &self.call_deadline)

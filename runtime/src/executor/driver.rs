@@ -15,6 +15,7 @@ use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::view::NeedItem;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
+use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -95,6 +96,7 @@ pub(crate) async fn drive(
     let stage = Stage::new(limits, around.opened_since);
     let durable = around.store.durable();
     let driver = Driver {
+        retention: limits.retention,
         durable_seen: durable.current(),
         durable,
         stage,
@@ -113,6 +115,7 @@ pub(crate) async fn drive(
 type Caller = oneshot::Sender<Answer>;
 
 struct Driver {
+    retention: Retention,
     around: Surroundings,
     stage: Stage<Caller>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -422,6 +425,7 @@ impl Driver {
         Stamp {
             now: self.around.clock.now(),
             entropy: Entropy(*uuid::Uuid::new_v4().as_bytes()),
+            retention: self.retention,
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Every bound of a stage, and its two policies.
+//! Every bound of a stage, and its policies.
 
+use silo_core::types::retention::Retention;
 use silo_core::types::time::Millis;
 
 use crate::executor::flushing::FlushPolicy;
 
-/// Every bound of a stage.
+/// Every bound of a stage, and its policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageLimits {
     /// Commands queued or waiting for rows.
@@ -27,6 +28,8 @@ pub struct StageLimits {
     pub flush: FlushPolicy,
     /// When a leased task is handed over.
     pub dispatch: Dispatch,
+    /// How long jobs are kept once they have ended, unless they say so themselves.
+    pub retention: Retention,
 }
 
 /// When a leased task is handed to its worker.
@@ -54,6 +57,7 @@ impl Default for StageLimits {
                 bytes: 4 << 20,
             },
             dispatch: Dispatch::Durable,
+            retention: Retention::FOREVER,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Commands that are not decided yet.
 
+use std::collections::BTreeMap;
+
 use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::import::{ImportAttempt, ImportEnding};
 use silo_core::shard::commands::lease::Lease;
 use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::types::name::TaskGroup;
@@ -63,17 +67,10 @@ impl<C> Pending<C> {
     }
 
     const fn lease(&self) -> Option<&Lease> {
-        match &self.command {
-            Command::Lease(lease) => Some(lease),
-            Command::Enqueue(_)
-            | Command::LeaseJob(_)
-            | Command::Heartbeat(_)
-            | Command::Report(_)
-            | Command::Cancel(_)
-            | Command::Get(_)
-            | Command::Result(_)
-            | Command::SetAside(_)
-            | Command::Tick => None,
+        if let Command::Lease(lease) = &self.command {
+            Some(lease)
+        } else {
+            None
         }
     }
 }
@@ -82,24 +79,56 @@ impl<C> Pending<C> {
 pub(crate) fn cost(command: &Command) -> usize {
     const OVERHEAD: usize = 512;
     let data = match command {
-        Command::Enqueue(enqueue) => {
-            let pairs = enqueue.metadata.iter();
-            let pairs = pairs.map(|(key, value)| key.len().saturating_add(value.len()));
-            pairs.fold(enqueue.payload.len(), usize::saturating_add)
-        }
+        Command::Enqueue(enqueue) => of_enqueue(enqueue),
+        Command::EnqueueAll(all) => sum(all.jobs.iter().map(|job| {
+            let data = of_enqueue(job);
+            data.saturating_add(OVERHEAD)
+        })),
+        Command::Import(import) => sum(import.jobs.iter().map(|job| {
+            let attempts = sum(job.attempts.iter().map(of_attempt));
+            let data = of_pairs(&job.metadata).saturating_add(job.payload.len());
+            data.saturating_add(attempts).saturating_add(OVERHEAD)
+        })),
         Command::Report(Report { outcome, .. }) => match outcome {
             Outcome::Success { data } => data.len(),
             Outcome::Failure { data, code, .. } => data.len().saturating_add(code.len()),
-            Outcome::Cancelled | Outcome::Release => 0,
+            Outcome::Cancelled | Outcome::Release | Outcome::Snooze { .. } => 0,
         },
         Command::Lease(_)
         | Command::LeaseJob(_)
         | Command::Heartbeat(_)
         | Command::Cancel(_)
+        | Command::Delete(_)
+        | Command::Restart(_)
+        | Command::Expedite(_)
         | Command::Get(_)
         | Command::Result(_)
+        | Command::ListSetAside(_)
         | Command::SetAside(_)
         | Command::Tick => 0,
     };
     data.saturating_add(OVERHEAD)
+}
+
+fn of_enqueue(enqueue: &Enqueue) -> usize {
+    of_pairs(&enqueue.metadata).saturating_add(enqueue.payload.len())
+}
+
+fn of_attempt(attempt: &ImportAttempt) -> usize {
+    let data = match &attempt.how {
+        ImportEnding::Succeeded { data } => data.len(),
+        ImportEnding::Failed { code, data } => code.len().saturating_add(data.len()),
+        ImportEnding::Cancelled => 0,
+    };
+    data.saturating_add(size_of::<ImportAttempt>())
+}
+
+fn of_pairs(metadata: &BTreeMap<String, String>) -> usize {
+    sum(metadata
+        .iter()
+        .map(|(key, value)| key.len().saturating_add(value.len())))
+}
+
+fn sum(lengths: impl Iterator<Item = usize>) -> usize {
+    lengths.fold(0, usize::saturating_add)
 }

@@ -146,18 +146,11 @@ impl<C> Replies<C> {
 
 /// How old a proof of ownership may be for a reply, at most `longest`.
 pub(crate) fn proof_window(reply: &Reply, longest: Millis) -> Millis {
-    match reply {
+    if let Reply::Extended { lease, .. } = reply {
         // Another owner may give the lease away once it has lasted its time.
-        Reply::Extended { lease, .. } => longest.min(Millis::new(lease.get() / 3)),
-        Reply::Enqueued(_)
-        | Reply::Leased(_)
-        | Reply::Reported
-        | Reply::Cancelled
-        | Reply::Job(_)
-        | Reply::Result(_)
-        | Reply::Ticked
-        | Reply::Refused(_)
-        | Reply::Again => longest,
+        longest.min(Millis::new(lease.get() / 3))
+    } else {
+        longest
     }
 }
 

@@ -112,17 +112,11 @@ fn sent_with<M>(message: M, paid: Paid) -> Response<M> {
 
 /// Asks a shard; a refusal is a denial.
 async fn ask(shard: &Shard, command: Command) -> Result<Reply, Denial> {
-    match shard.call(command).await? {
-        Reply::Refused(refusal) => Err(refusal.into()),
-        reply @ (Reply::Enqueued(_)
-        | Reply::Leased(_)
-        | Reply::Extended { .. }
-        | Reply::Reported
-        | Reply::Cancelled
-        | Reply::Job(_)
-        | Reply::Result(_)
-        | Reply::Ticked
-        | Reply::Again) => Ok(reply),
+    let reply = shard.call(command).await?;
+    if let Reply::Refused(refusal) = reply {
+        Err(refusal.into())
+    } else {
+        Ok(reply)
     }
 }
 

@@ -151,18 +151,13 @@ async fn ask(
 
 /// The tasks of a reply to a lease.
 pub(crate) fn leased(reply: Reply) -> Result<Vec<Task>, Denial> {
-    match reply {
-        Reply::Leased(tasks) => Ok(tasks),
-        Reply::Refused(refusal) => Err(refusal.into()),
-        Reply::Enqueued(_)
-        | Reply::Extended { .. }
-        | Reply::Reported
-        | Reply::Cancelled
-        | Reply::Job(_)
-        | Reply::Result(_)
-        | Reply::Ticked
-        | Reply::Again => Err(Denial::Bug("a lease was answered with something else")),
+    if let Reply::Refused(refusal) = reply {
+        return Err(refusal.into());
     }
+    let Reply::Leased(tasks) = reply else {
+        return Err(Denial::Bug("a lease was answered with something else"));
+    };
+    Ok(tasks)
 }
 
 /// What has been gathered, within bounds.

@@ -5,6 +5,7 @@
 //! reply becomes a message) or [`status`] (whatever was denied becomes a gRPC status).
 //!
 //! * [`serve`], [`ServiceOptions`]: the server and its bounds; health, reflection, draining
+//! * [`listener`], [`tls`]: where connections come in, in plain text or encrypted
 //! * [`gate`]: what every call passes before its message is read, and after
 //! * [`calls`]: one method per RPC
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
@@ -23,9 +24,11 @@ pub mod denial;
 pub mod gate;
 mod health;
 mod lease;
+pub mod listener;
 pub mod parse;
 pub mod route;
 pub mod status;
+pub mod tls;
 pub mod write;
 
 use std::fmt;
@@ -34,7 +37,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +55,8 @@ use crate::service::gate::budget::Budget;
 use crate::service::gate::metered::RequestRules;
 use crate::service::gate::token::Token;
 use crate::service::gate::{GateLayer, Rules};
+use crate::service::listener::Listener;
+use crate::service::tls::incoming::incoming;
 
 const MIB: usize = 1 << 20;
 /// How often a connection is asked whether the other side is still there, and how long it has to
@@ -232,12 +237,13 @@ pub enum ServeError {
 /// [`ServeError`] when the server cannot start or fails.
 pub async fn serve(
     node: Arc<Node>,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     options: ServiceOptions,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     options.check()?;
-    let address = listener.local_addr().map_err(ServeError::Listen)?;
+    let listener = listener.into();
+    let address = listener.socket().local_addr().map_err(ServeError::Listen)?;
     let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
     let rules = rules(&options, &draining, &cut);
     let message_bytes_max = options.message_bytes_max;
@@ -266,11 +272,19 @@ pub async fn serve(
                 .max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX),
         )
         .add_service(silo);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let stop = draining.clone().cancelled_owned();
-    let mut serving = pin!(server.serve_with_incoming_shutdown(incoming, stop));
+    let tls = matches!(listener, Listener::Tls(..));
+    let mut serving = match listener {
+        Listener::Plain(socket) => {
+            let plain = TcpIncoming::from(socket).with_nodelay(Some(true));
+            server.serve_with_incoming_shutdown(plain, stop).boxed()
+        }
+        Listener::Tls(socket, tls) => server
+            .serve_with_incoming_shutdown(incoming(socket, tls), stop)
+            .boxed(),
+    };
 
-    info!(%address, "taking connections");
+    info!(%address, tls, "taking connections");
     let mut follow = pin!(health::follow(node, reporter.clone()));
     tokio::select! {
             () = shutdown.cancelled() => {}

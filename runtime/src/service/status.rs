@@ -156,7 +156,16 @@ fn ids_of_refusal(refusal: &Refusal) -> Vec<(&'static str, String)> {
         Refusal::LeaseNotFound { task, .. } | Refusal::LeaseOwnerMismatch(task) => {
             pairs.push(("attempt_number", task.attempt.to_string()));
         }
+        Refusal::InBatch { index, refusal } => {
+            pairs = ids_of_refusal(refusal);
+            pairs.push(("index", index.to_string()));
+        }
         Refusal::JobNotFound(key)
+        | Refusal::JobRunning(key)
+        | Refusal::NotRestartable(key, _)
+        | Refusal::NotExpeditable(key, _)
+        | Refusal::AlreadyReady(key)
+        | Refusal::NotImportable(key, _)
         | Refusal::AlreadyCancelled(key)
         | Refusal::AlreadyTerminal(key)
         | Refusal::NotTerminal(key, _)

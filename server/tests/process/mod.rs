@@ -50,6 +50,16 @@ impl Site {
         self.start_at(self.addr)
     }
 
+    /// Starts a server on the site's own port, with more lines below `[server]`.
+    pub(crate) fn start_with(&self, more: &str) -> Server {
+        Server::start(&self.config_at(self.addr, more), self.addr)
+    }
+
+    /// Where its files lie.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts a server on the site's data at another port.
     pub(crate) fn start_at(&self, addr: SocketAddr) -> Server {
         Server::start(&self.config_at(addr, ""), addr)
@@ -103,10 +113,24 @@ impl Server {
 
     /// Asks it to stop, as an init system does.
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to read its files again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let status = Command::new("kill")
-            .args(["-TERM", &self.child.as_ref().unwrap().id().to_string()])
+            .args([name, &self.child.as_ref().unwrap().id().to_string()])
             .status();
         assert!(status.unwrap().success());
+    }
+
+    /// What was said here so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Waits until it has ended; its exit status and what was said here so far.

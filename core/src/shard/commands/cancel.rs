@@ -18,12 +18,8 @@ pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt>
         Position::Due(_) | Position::Ready(_) => {
             leave(draft, key, &state)?;
             state.cancel_asked_at = Some(draft.now());
-            end(
-                &mut state,
-                draft.now(),
-                Ended::Cancelled,
-                Some(EndCode::Cancelled),
-            );
+            let code = Some(EndCode::Cancelled);
+            end(draft, key, &mut state, Ended::Cancelled, code)?;
         }
         Position::Leased(lease) => {
             if state.cancel_asked_at.is_some() {

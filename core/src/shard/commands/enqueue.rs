@@ -1,4 +1,4 @@
-//! Enqueue: take a job. (SILO-JOB-T1)
+//! Enqueue: take a job, or several that are taken all or none. (SILO-JOB-T1)
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use crate::shard::draft::{Draft, Halt};
 use crate::shard::moves::{Entry, enter};
 use crate::shard::refusal::{QUEUES_MAX, Refusal};
 use crate::shard::reply::Reply;
+use crate::shard::view::Need;
 use crate::table::job::{JobKey, JobRow, Jobs, Request};
 use crate::table::payload::PAYLOAD_SLOT;
 use crate::table::state::{Position, StateRow};
@@ -17,6 +18,7 @@ use crate::types::Invalid;
 use crate::types::data::digest;
 use crate::types::entropy::RequestId;
 use crate::types::name::JobId;
+use crate::types::retention::Retention;
 use crate::types::retry::RetryPolicy;
 use crate::types::tenant::Tenant;
 use crate::types::time::{Millis, Timestamp};
@@ -33,6 +35,8 @@ pub const METADATA_KEY_BYTES_END: usize = 64;
 pub const METADATA_VALUE_BYTES_END: usize = 65_535;
 /// Shortest lease.
 pub const LEASE_MIN: Millis = Millis::new(100);
+/// Most jobs that are taken all or none.
+pub const ATOMIC_JOBS_MAX: usize = 1000;
 /// Longest lease: a day.
 pub const LEASE_MAX: Millis = Millis::from_secs(24 * 60 * 60);
 
@@ -55,10 +59,44 @@ pub struct Enqueue {
     pub max_crashes: u32,
     /// How long its leases last, unless the lease request says otherwise.
     pub lease: Option<Millis>,
+    /// How long the job is kept once it has ended.
+    pub retention: Retention,
     /// The caller's own pairs.
     pub metadata: BTreeMap<String, String>,
     /// What the worker is given.
     pub payload: Bytes,
+}
+
+/// Jobs that are taken all or none. At most [`ATOMIC_JOBS_MAX`], all of one tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnqueueAll {
+    /// The jobs, in the order in which they arrive.
+    pub jobs: Vec<Enqueue>,
+}
+
+impl EnqueueAll {
+    /// Checks what the jobs must have in common.
+    ///
+    /// # Errors
+    /// [`Invalid`] for too many jobs, or jobs of more than one tenant.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let count = self.jobs.len();
+        if count > ATOMIC_JOBS_MAX {
+            let value = format!("{count} jobs");
+            let bound = format!("at most {ATOMIC_JOBS_MAX} jobs when atomic");
+            return Err(Invalid::new("jobs", value, bound));
+        }
+        let mut tenants = self.jobs.iter().map(|job| &job.tenant);
+        let first = tenants.next();
+        match tenants.find(|tenant| Some(*tenant) != first) {
+            None => Ok(()),
+            Some(other) => Err(Invalid::new(
+                "tenant",
+                other,
+                "the same for all jobs when atomic",
+            )),
+        }
+    }
 }
 
 impl Enqueue {
@@ -80,6 +118,12 @@ impl Enqueue {
         check_metadata(&self.metadata)
     }
 
+    /// The id that the caller gave, itself or by its request.
+    fn given_id(&self) -> Option<JobId> {
+        let id = self.id.clone();
+        id.or_else(|| self.request.map(|request| request.job_id()))
+    }
+
     /// XXH3-128 of everything asked for: tells a repeated call from another one.
     fn fingerprint(&self) -> [u8; 16] {
         let mut bytes = Vec::new();
@@ -89,6 +133,10 @@ impl Enqueue {
             (self.max_crashes, self.lease, &self.metadata),
         )
             .serialize(&mut bytes);
+        // Only where it says something: calls of releases that did not know it stay repeatable.
+        if self.retention != Retention::FOREVER {
+            let _ = self.retention.serialize(&mut bytes);
+        }
         bytes.extend_from_slice(&self.payload);
         digest(&bytes)
     }
@@ -111,37 +159,76 @@ pub fn check_lease(lease: Millis) -> Result<(), Invalid> {
 }
 
 pub(crate) fn decide(enqueue: &Enqueue, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
+    let mut taken = BTreeMap::new();
+    take(enqueue, 0, &mut taken, draft).map(Reply::Enqueued)
+}
+
+pub(crate) fn decide_all(all: &EnqueueAll, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
+    // What is missing is loaded at once for all of them.
+    let mut need = Need::default();
+    for enqueue in &all.jobs {
+        if let Some(job) = enqueue.given_id() {
+            let tenant = enqueue.tenant.clone();
+            let found = look_up(draft, &JobKey { tenant, job }, None);
+            match found {
+                Err(Halt::Need(missing)) => need.add(missing),
+                Err(Halt::Damaged(damage)) => return Err(Halt::Damaged(damage)),
+                // Whether that is a refusal is judged below.
+                Ok(_) | Err(Halt::Refused(_)) => {}
+            }
+        }
+    }
+    need.settled()?;
+    let mut taken = BTreeMap::new();
+    let mut jobs = Vec::with_capacity(all.jobs.len());
+    for (index, enqueue) in all.jobs.iter().enumerate() {
+        match take(enqueue, index, &mut taken, draft) {
+            Ok(job) => jobs.push(job),
+            Err(Halt::Refused(refusal)) => {
+                return Err(Refusal::InBatch { index, refusal }.into());
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(Reply::EnqueuedAll(jobs))
+}
+
+/// Takes the `index`-th job of a command; `taken` are those before it.
+fn take(
+    enqueue: &Enqueue,
+    index: usize,
+    taken: &mut BTreeMap<JobId, Option<Request>>,
+    draft: &mut Draft<'_>,
+) -> Result<JobId, Halt> {
     let now = draft.now();
     let request = enqueue.request.map(|id| Request {
         id,
         fingerprint: enqueue.fingerprint(),
     });
-    let given = enqueue
-        .id
-        .clone()
-        .or_else(|| enqueue.request.map(|id| id.job_id()));
+    let given = enqueue.given_id();
     let key = JobKey {
         tenant: enqueue.tenant.clone(),
         job: given
             .clone()
-            .unwrap_or_else(|| draft.stamp().entropy.job_id(now)),
+            .unwrap_or_else(|| draft.stamp().entropy.job_id(now, index)),
     };
     // An id made here is new by construction; only a given one is looked up.
-    if given.is_some()
-        && let Some(reply) = look_up(draft, &key, request)?
-    {
-        return Ok(reply);
+    if given.is_some() {
+        let before = match taken.get(&key.job) {
+            Some(before) => Some(same_or_other(&key, *before, request)?),
+            None => look_up(draft, &key, request)?,
+        };
+        if let Some(job) = before {
+            return Ok(job);
+        }
     }
-    let queues = &draft.tenant(&key.tenant)?.ready;
-    if queues.len() >= QUEUES_MAX && !queues.contains_key(&enqueue.queue) {
-        let tenant = key.tenant.clone();
-        return Err(Refusal::TooManyQueues { tenant }.into());
-    }
+    check_queues(draft, &key, &enqueue.queue)?;
     let mut state = StateRow::new(
         Position::Quarantined { at: now },
         enqueue.queue.clone(),
         now,
     );
+    state.retention = enqueue.retention;
     let start = enqueue.start_at.unwrap_or(now);
     enter(draft, &key, &mut state, Entry::At(start))?;
     let job = JobRow {
@@ -155,17 +242,29 @@ pub(crate) fn decide(enqueue: &Enqueue, draft: &mut Draft<'_>) -> Result<Reply, 
         payload: draft.keep_data(&key, PAYLOAD_SLOT, &enqueue.payload),
         request,
     };
+    state.has_payload_row = job.payload.is_stored();
     draft.put::<Jobs>(&key, &job);
     draft.put_state(&key, None, &mut state)?;
-    Ok(Reply::Enqueued(key.job))
+    taken.insert(key.job.clone(), request);
+    Ok(key.job)
 }
 
-/// The answer when the id is taken: the same job for the same call, else a refusal.
+/// Refuses a job that would have its tenant wait in one queue too many.
+pub(crate) fn check_queues(draft: &mut Draft<'_>, key: &JobKey, queue: &Queue) -> Result<(), Halt> {
+    let queues = &draft.tenant(&key.tenant)?.ready;
+    if queues.len() >= QUEUES_MAX && !queues.contains_key(queue) {
+        let tenant = key.tenant.clone();
+        return Err(Refusal::TooManyQueues { tenant }.into());
+    }
+    Ok(())
+}
+
+/// The job that has the id, if it is there and was made by the same call.
 fn look_up(
     draft: &mut Draft<'_>,
     key: &JobKey,
     request: Option<Request>,
-) -> Result<Option<Reply>, Halt> {
+) -> Result<Option<JobId>, Halt> {
     let known = match draft.job(key) {
         // The tenant's row is needed next: load both at once.
         Err(Halt::Need(mut need)) => {
@@ -178,14 +277,24 @@ fn look_up(
     };
     match known {
         None => Ok(None),
-        Some(job) if request.is_some() && job.request == request => {
-            Ok(Some(Reply::Enqueued(key.job.clone())))
-        }
-        Some(_) => Err(Refusal::JobExists(key.job.clone()).into()),
+        Some(job) => same_or_other(key, job.request, request).map(Some),
     }
 }
 
-fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
+/// The answer when the id is taken: the same job for the same call, else a refusal.
+fn same_or_other(
+    key: &JobKey,
+    before: Option<Request>,
+    now: Option<Request>,
+) -> Result<JobId, Halt> {
+    if now.is_some() && before == now {
+        Ok(key.job.clone())
+    } else {
+        Err(Refusal::JobExists(key.job.clone()).into())
+    }
+}
+
+pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
     if metadata.len() > METADATA_PAIRS_MAX {
         let value = format!("{} pairs", metadata.len());
         return Err(Invalid::new(

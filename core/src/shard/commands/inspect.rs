@@ -1,13 +1,17 @@
-//! Get and Result: look at a job. They change nothing.
+//! Get and Result: look at a job; ListSetAside: look at those that were set aside. They change
+//! nothing.
 
 use crate::shard::draft::{Draft, Halt};
 use crate::shard::refusal::Refusal;
-use crate::shard::reply::{AttemptView, Content, JobView, Reply, ResultView};
-use crate::table::Table;
+use crate::shard::reply::{AttemptView, Content, JobView, Reply, ResultView, SetAsideView};
 use crate::table::attempt::{Attempt, AttemptKey, Attempts};
 use crate::table::job::JobKey;
+use crate::table::key::{successor, whole};
 use crate::table::payload::PAYLOAD_SLOT;
+use crate::table::quarantine::Quarantines;
 use crate::table::state::{Position, StateRow};
+use crate::table::{Table, TableId};
+use crate::types::tenant::Tenant;
 
 /// Most attempts shown of one job: its latest.
 pub const ATTEMPTS_SHOWN_MAX: u32 = 1000;
@@ -19,6 +23,21 @@ pub struct Get {
     pub key: JobKey,
     /// Whether to show its earlier attempts, at most [`ATTEMPTS_SHOWN_MAX`].
     pub earlier_attempts: bool,
+}
+
+/// Most jobs in one answer of those that were set aside.
+pub const SET_ASIDE_SHOWN_MAX: u32 = 1000;
+const UNREADABLE: &str = "the row that says why does not decode";
+
+/// A request to see jobs that were set aside, in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSetAside {
+    /// Of this tenant only.
+    pub tenant: Option<Tenant>,
+    /// Those after this one.
+    pub after: Option<JobKey>,
+    /// At most so many, at most [`SET_ASIDE_SHOWN_MAX`].
+    pub jobs_max: u32,
 }
 
 pub(crate) fn get(get: &Get, draft: &Draft<'_>) -> Result<Reply, Halt> {
@@ -66,13 +85,39 @@ pub(crate) fn result(key: &JobKey, draft: &Draft<'_>) -> Result<Reply, Halt> {
     })))
 }
 
+pub(crate) fn list_set_aside(list: &ListSetAside, draft: &Draft<'_>) -> Result<Reply, Halt> {
+    let mut range = match &list.tenant {
+        Some(tenant) => Quarantines::of_tenant(tenant),
+        None => whole(TableId::Quarantine),
+    };
+    if let Some(after) = &list.after {
+        range.start = range.start.max(successor(&Quarantines::key(after)));
+    }
+    let jobs_max = usize::try_from(list.jobs_max.min(SET_ASIDE_SHOWN_MAX)).unwrap_or(usize::MAX);
+    let mut jobs = Vec::new();
+    for (row_key, row) in draft.range(&range, jobs_max)? {
+        let Ok(key) = Quarantines::read_key(&row_key) else {
+            continue;
+        };
+        let row = Quarantines::read_row(&row).ok();
+        jobs.push(SetAsideView {
+            key,
+            at: row.as_ref().map(|row| row.at),
+            reason: row.map_or_else(|| UNREADABLE.to_owned(), |row| row.reason),
+        });
+    }
+    Ok(Reply::SetAside(jobs))
+}
+
 /// Attempts before the one in the job's state.
 fn earlier(key: &JobKey, state: &StateRow, draft: &Draft<'_>) -> Result<Vec<AttemptView>, Halt> {
     let end = state
         .last
         .as_ref()
         .map_or(state.attempts_ended.saturating_add(1), |last| last.number);
-    let start = end.saturating_sub(ATTEMPTS_SHOWN_MAX);
+    let start = end
+        .saturating_sub(ATTEMPTS_SHOWN_MAX)
+        .max(state.attempts_from);
     let range =
         Attempts::key(&AttemptKey::of(key, start))..Attempts::key(&AttemptKey::of(key, end));
     let limit = usize::try_from(ATTEMPTS_SHOWN_MAX).unwrap_or(usize::MAX);
@@ -88,7 +133,8 @@ fn earlier(key: &JobKey, state: &StateRow, draft: &Draft<'_>) -> Result<Vec<Atte
 }
 
 fn view(key: &JobKey, attempt: Attempt) -> AttemptView {
-    let data = attempt.end.as_ref().and_then(|end| end.how.data());
-    let data = data.map(|data| Content::of(data, key, attempt.number));
+    let data = attempt
+        .data()
+        .map(|data| Content::of(data, key, attempt.number));
     AttemptView { attempt, data }
 }

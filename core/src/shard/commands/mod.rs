@@ -1,11 +1,15 @@
 //! The commands, one per file: what it asks, and what it decides.
 
 pub mod cancel;
+pub mod delete;
 pub mod enqueue;
+pub mod expedite;
 pub mod heartbeat;
+pub mod import;
 pub mod inspect;
 pub mod lease;
 pub mod lease_job;
 pub mod quarantine;
 pub mod report;
+pub mod restart;
 pub mod tick;

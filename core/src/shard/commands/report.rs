@@ -51,6 +51,23 @@ pub enum Outcome {
     Cancelled,
     /// The worker gives the task back: it drains, or never got it.
     Release,
+    /// The worker wants the job to come back later. No retry is spent, and the attempt's number is
+    /// used again.
+    Snooze {
+        /// In how long.
+        delay: Millis,
+    },
+}
+
+impl Outcome {
+    /// How it gives the lease back, if it does not end the attempt.
+    const fn returns(&self) -> Option<Return> {
+        match self {
+            Self::Release => Some(Return::Released),
+            Self::Snooze { delay } => Some(Return::Snoozed { delay: *delay }),
+            Self::Success { .. } | Self::Failure { .. } | Self::Cancelled => None,
+        }
+    }
 }
 
 impl Report {
@@ -68,7 +85,8 @@ impl Report {
             Outcome::Success { .. }
             | Outcome::Failure { .. }
             | Outcome::Cancelled
-            | Outcome::Release => Ok(()),
+            | Outcome::Release
+            | Outcome::Snooze { .. } => Ok(()),
         }
     }
 }
@@ -93,13 +111,20 @@ pub(crate) fn decide(report: &Report, draft: &mut Draft<'_>) -> Result<Reply, Ha
                 .job(&key)?
                 .ok_or_else(|| damaged(&key, "its job row is missing"))?,
         ),
-        Outcome::Success { .. } | Outcome::Cancelled | Outcome::Release => None,
+        Outcome::Success { .. }
+        | Outcome::Cancelled
+        | Outcome::Release
+        | Outcome::Snooze { .. } => None,
     };
     leave(draft, &key, &state)?;
-    if report.outcome == Outcome::Release {
+    if let Some(how) = report.outcome.returns() {
         // Whoever gives a task back has had it: losses are counted in a row.
         state.losses = 0;
-        give_back(draft, &key, &mut state, Return::Released)?;
+        if matches!(how, Return::Snoozed { .. }) {
+            // A worker that wants the job later has looked at it and lives.
+            state.crashes = 0;
+        }
+        give_back(draft, &key, &mut state, how)?;
         draft.put_state(&key, Some(before), &mut state)?;
         return Ok(Reply::Reported);
     }
@@ -122,10 +147,14 @@ pub(crate) fn decide(report: &Report, draft: &mut Draft<'_>) -> Result<Reply, Ha
             };
             after_failure(draft, &key, job, &mut state, advice)?;
         }
-        (Outcome::Success { .. }, _) => end(&mut state, draft.now(), Ended::Succeeded, None),
-        (Outcome::Cancelled | Outcome::Release | Outcome::Failure { .. }, _) => {
-            end(&mut state, draft.now(), Ended::Cancelled, None);
-        }
+        (Outcome::Success { .. }, _) => end(draft, &key, &mut state, Ended::Succeeded, None)?,
+        (
+            Outcome::Cancelled
+            | Outcome::Release
+            | Outcome::Snooze { .. }
+            | Outcome::Failure { .. },
+            _,
+        ) => end(draft, &key, &mut state, Ended::Cancelled, None)?,
     }
     draft.put_state(&key, Some(before), &mut state)?;
     Ok(Reply::Reported)
@@ -140,7 +169,7 @@ fn ending(draft: &mut Draft<'_>, key: &JobKey, report: &Report) -> Ending {
             code: code.clone(),
             data: draft.keep_data(key, slot, data),
         },
-        Outcome::Cancelled | Outcome::Release => Ending::Cancelled,
+        Outcome::Cancelled | Outcome::Release | Outcome::Snooze { .. } => Ending::Cancelled,
     }
 }
 
@@ -151,11 +180,13 @@ fn late(report: &Report, key: &JobKey, state: &StateRow, draft: &Draft<'_>) -> R
         .returned
         .filter(|returned| returned.nonce == task.nonce)
     {
-        return match (returned.how, &report.outcome) {
-            (Return::Released, Outcome::Release) => Ok(Reply::Reported),
-            (Return::Released, _) => Err(gone(task, Gone::Released)),
-            (Return::Lost, _) => Err(gone(task, Gone::Expired)),
-        };
+        if report.outcome.returns() == Some(returned.how) {
+            return Ok(Reply::Reported);
+        }
+        return Err(match returned.how {
+            Return::Released | Return::Snoozed { .. } => gone(task, Gone::Released),
+            Return::Lost => gone(task, Gone::Expired),
+        });
     }
     let attempt = match &state.last {
         Some(last) if last.number == task.attempt => Some(last.clone()),

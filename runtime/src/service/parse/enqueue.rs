@@ -6,11 +6,12 @@ use silo_core::table::tenant::Queue;
 use silo_core::types::Invalid;
 use silo_core::types::entropy::RequestId;
 use silo_core::types::name::{JobId, Priority, TaskGroup};
+use silo_core::types::retention::Retention;
 use silo_core::types::time::{Millis, Timestamp};
 
-use crate::proto::{EnqueueRequest, Retention};
+use crate::proto::{self, EnqueueRequest};
 use crate::service::denial::Denial;
-use crate::service::parse::{Parser, retry};
+use crate::service::parse::{Parser, millis, retry};
 
 impl Parser {
     /// Takes a job.
@@ -40,6 +41,7 @@ impl Parser {
                 .transpose()?,
             max_crashes: request.max_crashes.unwrap_or(MAX_CRASHES_DEFAULT),
             lease: request.lease_ms.map(|ms| Millis::new(ms.into())),
+            retention: retention(request.retention)?,
             metadata: request.metadata,
             payload: self.data("payload", request.payload)?,
         };
@@ -53,16 +55,18 @@ fn check_extent(request: &EnqueueRequest) -> Result<(), Denial> {
     if !request.limits.is_empty() {
         return Err(Denial::NotImplemented("EnqueueRequest.limits"));
     }
-    match request.retention {
-        // Asks for the server's defaults, which it gets.
-        None
-        | Some(Retention {
-            succeeded_ms: None,
-            failed_ms: None,
-            cancelled_ms: None,
-        }) => Ok(()),
-        Some(_) => Err(Denial::NotImplemented("EnqueueRequest.retention")),
-    }
+    Ok(())
+}
+
+/// How long a job is kept; what is absent the server's default says.
+fn retention(asked: Option<proto::Retention>) -> Result<Retention, Invalid> {
+    let asked = asked.unwrap_or_default();
+    let kept = |field, ms: Option<i64>| ms.map(|ms| millis(field, ms)).transpose();
+    Ok(Retention {
+        succeeded: kept("retention.succeeded_ms", asked.succeeded_ms)?,
+        failed: kept("retention.failed_ms", asked.failed_ms)?,
+        cancelled: kept("retention.cancelled_ms", asked.cancelled_ms)?,
+    })
 }
 
 fn request_id(bytes: &Bytes) -> Result<Option<RequestId>, Invalid> {

@@ -99,11 +99,11 @@ impl Parser {
             Some(ProtoOutcome::Failure(failure)) => Ok(self.failure(failure)?),
             Some(ProtoOutcome::Cancelled(_)) => Ok(Outcome::Cancelled),
             Some(ProtoOutcome::Release(_)) => Ok(Outcome::Release),
-            Some(ProtoOutcome::Snooze(_)) => {
-                Err(Denial::NotImplemented("ReportOutcomeRequest.snooze"))
-            }
+            Some(ProtoOutcome::Snooze(snooze)) => Ok(Outcome::Snooze {
+                delay: millis("snooze.delay_ms", snooze.delay_ms)?,
+            }),
             None => {
-                let bound = "one of success, failure, cancelled, release";
+                let bound = "one of success, failure, cancelled, snooze, release";
                 Err(Invalid::new("outcome", "absent", bound).into())
             }
         }

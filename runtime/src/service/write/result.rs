@@ -16,7 +16,10 @@ use crate::service::write::{content, nil};
 /// [`Denial::AnswerTooLarge`] when its data was not read.
 pub fn result(view: ResultView) -> Result<GetJobResultResponse, Denial> {
     let ResultView { key, state, data } = view;
-    let Position::Ended { status, at, code } = state.position else {
+    let Position::Ended {
+        status, at, code, ..
+    } = state.position
+    else {
         return Err(Denial::Bug("the result of a job that is not over"));
     };
     let data = data.map(content).transpose()?;

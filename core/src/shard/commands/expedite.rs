@@ -1,0 +1,28 @@
+//! Expedite: a job that waits for its time is due now, whatever it waits for: its start or a
+//! back-off. (SILO-JOB-T5)
+
+use crate::shard::draft::{Draft, Halt};
+use crate::shard::moves::{Entry, enter, leave};
+use crate::shard::refusal::Refusal;
+use crate::shard::reply::Reply;
+use crate::table::job::JobKey;
+use crate::table::state::Position;
+
+pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
+    let Some(mut state) = draft.state(key)? else {
+        return Err(Refusal::JobNotFound(key.clone()).into());
+    };
+    match &state.position {
+        Position::Due(_) => {}
+        Position::Ready(_) => return Err(Refusal::AlreadyReady(key.clone()).into()),
+        Position::Quarantined { .. } => return Err(Refusal::Quarantined(key.clone()).into()),
+        Position::Leased(_) | Position::Ended { .. } => {
+            return Err(Refusal::NotExpeditable(key.clone(), state.status()).into());
+        }
+    }
+    let before = state.status();
+    leave(draft, key, &state)?;
+    enter(draft, key, &mut state, Entry::At(draft.now()))?;
+    draft.put_state(key, Some(before), &mut state)?;
+    Ok(Reply::Expedited)
+}
