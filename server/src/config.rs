@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::Deserialize;
 use silo_runtime::executor::limits::StageLimits;
+use silo_runtime::service::OptionsError;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use thiserror::Error;
 
 use crate::cli::Dev;
+use crate::service_config::ServiceConfig;
 use crate::tls::TlsConfig;
 
 /// Everything that an operator can set.
@@ -18,6 +20,7 @@ use crate::tls::TlsConfig;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) server: Server,
+    pub(crate) service: ServiceConfig,
     pub(crate) tenancy: Tenancy,
     pub(crate) shards: Shards,
     pub(crate) leases: Leases,
@@ -176,6 +179,9 @@ pub(crate) enum ConfigError {
         value: String,
         bound: &'static str,
     },
+    #[error("service.{0}")]
+    #[diagnostic(code(silo::config::out_of_bounds))]
+    Service(#[from] OptionsError),
 }
 
 impl Config {
@@ -263,6 +269,7 @@ impl Config {
             let value = tls.reload_ms.to_string();
             return Err(out("server.tls.reload_ms", value, TlsConfig::RELOAD_MS));
         }
+        self.service.check()?;
         Ok(())
     }
 }

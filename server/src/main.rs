@@ -3,6 +3,7 @@
 //! * [`cli`]: the command line
 //! * [`config`]: the configuration file and its defaults
 //! * [`serve`]: a server until it is told to stop, or must
+//! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`telemetry`]: where log lines go
@@ -11,6 +12,7 @@ mod cli;
 mod config;
 mod demo;
 mod serve;
+mod service_config;
 mod telemetry;
 mod tls;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use miette::Diagnostic;
+use silo_cloud::environment::Environment;
 use silo_core::types::time::Millis;
 use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
@@ -16,9 +17,7 @@ use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
 use silo_runtime::service;
 use silo_runtime::service::listener::Listener;
 use silo_runtime::service::tls::files::TlsError;
-use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::clock::SystemWallClock;
-use silo_runtime::storage::config::BackendConfig;
 use silo_runtime::storage::error::StorageError;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -53,7 +52,10 @@ pub(crate) enum ServeError {
     )]
     Tls(#[source] TlsError),
     #[error("cannot open the data")]
-    #[diagnostic(code(silo::serve::storage))]
+    #[diagnostic(
+        code(silo::serve::storage),
+        help("docs/guides/storage.md says what each back end needs")
+    )]
     Storage(#[source] StorageError),
     #[error("cannot open the data")]
     #[diagnostic(code(silo::serve::node))]
@@ -106,7 +108,7 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
         }
     };
     // Bound, not yet open: the health service says which.
-    info!(addr = %bound, data = %describe(&config.database.backend), "listening");
+    info!(addr = %bound, data = %config.database.backend, "listening");
 
     let ended = tokio::select! {
         biased;
@@ -160,7 +162,7 @@ pub(crate) async fn open(
     config: &Config,
     bound: std::net::SocketAddr,
 ) -> Result<Arc<Node>, ServeError> {
-    let storage = Storage::open(&config.database)
+    let storage = silo_cloud::open::open(&config.database, &Environment::of_process())
         .await
         .map_err(ServeError::Storage)?;
     let lease_default = Millis::new(config.leases.default_ms.into());
@@ -199,11 +201,10 @@ pub(crate) async fn open(
 
 /// What the gRPC service is told.
 pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
-    service::ServiceOptions {
-        token: config.server.token.clone(),
-        drain_timeout: Duration::from_millis(config.server.drain_timeout_ms),
-        ..service::ServiceOptions::default()
-    }
+    let drain_timeout = Duration::from_millis(config.server.drain_timeout_ms);
+    config
+        .service
+        .options(config.server.token.clone(), drain_timeout)
 }
 
 /// Says once that every shard answers.
@@ -212,14 +213,6 @@ async fn announce(node: &Node) -> Infallible {
         info!(shards = node.shards().len(), "every shard is open");
     }
     std::future::pending().await
-}
-
-fn describe(backend: &BackendConfig) -> String {
-    match backend {
-        BackendConfig::Fs { path, fsync: true } => path.display().to_string(),
-        BackendConfig::Fs { path, fsync: false } => format!("{} (no fsync)", path.display()),
-        BackendConfig::Memory => "memory: gone when the server stops".to_owned(),
-    }
 }
 
 /// The signals that ask a server to stop.

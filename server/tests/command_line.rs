@@ -43,6 +43,83 @@ fn bounds_are_checked_before_anything_starts() {
     assert!(said.contains("server.token is empty"), "{said}");
 }
 
+/// What a server says of a configuration that it refuses.
+fn refusal_of(more: &str) -> String {
+    let site = Site::new();
+    let config = site.config_at(site.addr, more);
+    let output = silo().arg("-c").arg(&config).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{more}: {said}");
+    // It wraps lines.
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[silo::test]
+fn bounds_on_calls_are_checked_one_by_one_and_together() {
+    for (line, said) in [
+        (
+            "payload_bytes_max = 0",
+            "service.payload_bytes_max is 0, but must be 1 to 33554432",
+        ),
+        (
+            "payload_bytes_max = 33554433",
+            "service.payload_bytes_max is 33554433",
+        ),
+        (
+            "message_bytes_max = 2000000000",
+            "service.message_bytes_max is 2000000000",
+        ),
+        (
+            "message_bytes_max = 1000",
+            "must be at least payload_bytes_max and 4 MiB",
+        ),
+        ("streams_max = 0", "service.streams_max is 0"),
+        (
+            "requests_in_flight_max = 0",
+            "service.requests_in_flight_max is 0",
+        ),
+        (
+            "request_bytes_in_flight_max = 1",
+            "service.request_bytes_in_flight_max is 1",
+        ),
+        (
+            "answer_bytes_in_flight_max = 1",
+            "service.answer_bytes_in_flight_max is 1",
+        ),
+        (
+            "request_arrival_ms = 99",
+            "service.request_arrival_ms is 99, but must be 100 to 3600000",
+        ),
+        ("call_deadline_ms = 999", "service.call_deadline_ms is 999"),
+        ("deadline_ms = 5", "unknown field `deadline_ms`"),
+    ] {
+        let refusal = refusal_of(&format!("[service]\n{line}"));
+        assert!(refusal.contains(said), "{line}: {refusal}");
+    }
+}
+
+#[silo::test]
+fn a_store_that_cannot_be_used_is_said_with_what_to_read() {
+    for (lines, said) in [
+        (
+            "[database.slatedb]\nl0_max_sts = 5",
+            "database.slatedb.l0_max_sts: SlateDB has no",
+        ),
+        (
+            "[database.slatedb]\nflush_interval = \"5ms\"",
+            "set [flush] interval_ms",
+        ),
+        (
+            "[database.wal]\nbackend = { kind = \"memory\" }",
+            "logs in memory would lose acknowledged jobs",
+        ),
+    ] {
+        let refusal = refusal_of(lines);
+        assert!(refusal.contains(said), "{refusal}");
+        assert!(refusal.contains("docs/guides/storage.md"), "{refusal}");
+    }
+}
+
 #[silo::test]
 fn a_port_that_is_taken_is_said_with_what_to_do() {
     let site = Site::new();

@@ -1,7 +1,9 @@
 //! A server that is killed at random moments under load: every acknowledged operation is there,
 //! every job ends, and only what was in flight runs again.
 //!
-//! `SILO_KILLS=100` kills more often; `SILO_SEED=N` repeats the moments of an earlier run.
+//! `SILO_KILLS=100` kills more often; `SILO_SEED=N` repeats the moments of an earlier run;
+//! `SILO_TEST_S3=http://HOST:PORT` keeps the data in the bucket `silo-test` of that endpoint, as in
+//! `scripts/with-s3 cargo test -p silo --test kill_nine`.
 
 #![cfg(test)]
 #![allow(
@@ -43,7 +45,10 @@ async fn nothing_acknowledged_is_lost_and_only_leases_in_flight_run_again() {
     eprintln!("{kills} kills, SILO_SEED={seed}");
     let dice = Entropy(u128::from(seed).to_le_bytes());
 
-    let site = Site::new();
+    let site = match std::env::var("SILO_TEST_S3") {
+        Ok(endpoint) => Site::on_s3(&endpoint),
+        Err(_) => Site::new(),
+    };
     let mut server = site.start();
     let client = server.client().await;
     let load = Arc::new(Load::default());

@@ -14,6 +14,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use silo_runtime::storage::cloud_config::{AzureConfig, GcsConfig, S3Config, StoreOptions};
 use silo_runtime::storage::error::StorageError;
+use tokio_rustls::rustls::crypto::ring;
 
 use crate::environment::Environment;
 
@@ -132,6 +133,9 @@ pub fn at<C: Client>(
 
 /// A client that knows its bounds and the environment.
 fn prepared<C: Client>(environment: &Environment) -> C {
+    // The clients' TLS takes the implementation that is set for the whole process, and stops the
+    // process if there is none. If another was set before, that one is as good.
+    let _ = ring::default_provider().install_default();
     let options = ClientOptions::new()
         .with_timeout(REQUEST_MAX)
         .with_connect_timeout(CONNECT_MAX);

@@ -18,15 +18,34 @@ use silo_runtime::client::options::ClientOptions;
 pub(crate) struct Site {
     folder: tempfile::TempDir,
     pub(crate) addr: SocketAddr,
+    /// Lines below `[database]`.
+    database: String,
 }
 
 impl Site {
     /// A fresh folder, and a port that is free now.
     pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            database: format!("backend = {{ kind = \"fs\", path = {data:?} }}"),
             addr: free_addr(),
+            folder,
         }
+    }
+
+    /// The same, with data in a bucket of this S3 endpoint, and logs too.
+    pub(crate) fn on_s3(endpoint: &str) -> Self {
+        let site = Self::new();
+        // The folder's name is nobody else's.
+        let prefix = site.folder.path().file_name().unwrap().to_str().unwrap();
+        let prefix = prefix.trim_start_matches('.');
+        let database = format!(
+            "backend = {{ kind = \"s3\", bucket = \"silo-test\", prefix = \"{prefix}\", \
+             endpoint = \"{endpoint}\", allow_http = true, options = {{ \
+             access_key_id = \"test\", secret_access_key = \"test\" }} }}"
+        );
+        Self { database, ..site }
     }
 
     /// The same data, served on another port.
@@ -35,10 +54,10 @@ impl Site {
             .folder
             .path()
             .join(format!("silo-{}.toml", addr.port()));
-        let data = self.folder.path().join("data");
+        let database = &self.database;
         let text = format!(
             "[server]\ngrpc_addr = \"{addr}\"\n{more}\n\
-             [database]\nbackend = {{ kind = \"fs\", path = {data:?} }}\n\
+             [database]\n{database}\n\
              [database.shard]\nmanifest_poll_ms = 500\n"
         );
         std::fs::write(&path, text).unwrap();
