@@ -3,10 +3,8 @@
 //!
 //! * [`server`]: the server
 //! * [`raw`]: calls by hand, for what a proper client would not send
-//! * [`store`]: storage on which single shards can be held up
 //! * [`messages`]: requests with little to say, to be changed where a test wants it
 
 pub mod messages;
 pub mod raw;
 pub mod server;
-pub mod store;

@@ -18,12 +18,11 @@ use silo_runtime::service::{ServeError, ServiceOptions, serve};
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
+use silo_test_faults::store::FaultyStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-
-use crate::store::Holding;
 
 /// Why a test could not be set up, or did not end cleanly.
 pub type Trouble = Box<dyn Error + Send + Sync>;
@@ -70,8 +69,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its storage, which can be made slow.
     pub store: Arc<ThrottledStore<InMemory>>,
-    /// The same, where single shards can be held up.
-    pub holding: Arc<Holding>,
+    /// The same, which fails as it is told to.
+    pub faulty: Arc<FaultyStore>,
     /// Cancelled to shut it down.
     pub shutdown: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -108,8 +107,8 @@ impl Server {
             ..ThrottleConfig::default()
         };
         let store = Arc::new(ThrottledStore::new(InMemory::new(), delays));
-        let holding = Arc::new(Holding::new(store.clone()));
-        let storage = storage(&holding)?;
+        let faulty = FaultyStore::new(store.clone());
+        let storage = storage(&faulty)?;
         let context = ShardContext {
             storage,
             clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
@@ -124,7 +123,7 @@ impl Server {
             node,
             address,
             store,
-            holding,
+            faulty,
             shutdown,
             serving,
         })
@@ -171,7 +170,6 @@ impl Server {
     /// When the service ended badly.
     pub async fn stop(self) -> Result<(), Trouble> {
         self.set_put_delay(Duration::ZERO);
-        self.holding.release();
         self.shutdown.cancel();
         self.serving.await??;
         self.node.close().await;
@@ -179,7 +177,7 @@ impl Server {
     }
 }
 
-fn storage(store: &Arc<Holding>) -> Result<Storage, Trouble> {
+fn storage(store: &Arc<FaultyStore>) -> Result<Storage, Trouble> {
     let abilities = StoreAbilities {
         conditional_replace: true,
     };
