@@ -3,8 +3,10 @@
 //!
 //! * [`server`]: the server
 //! * [`raw`]: calls by hand, for what a proper client would not send
+//! * [`load`]: producers and workers that note what they are told, and check it afterwards
 //! * [`messages`]: requests with little to say, to be changed where a test wants it
 
+pub mod load;
 pub mod messages;
 pub mod raw;
 pub mod server;

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use silo_core::types::time::Millis;
@@ -16,8 +17,8 @@ use silo_runtime::node::{Node, NodeOptions};
 use silo_runtime::proto::silo_client::SiloClient;
 use silo_runtime::service::{ServeError, ServiceOptions, serve};
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
-use silo_runtime::storage::clock::SystemWallClock;
-use silo_runtime::storage::config::{BackendConfig, StorageConfig};
+use silo_runtime::storage::clock::{SystemWallClock, WallClock};
+use silo_runtime::storage::config::{BackendConfig, StorageConfig, TimeLimits};
 use silo_test_faults::store::FaultyStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -45,6 +46,32 @@ pub struct Setup {
     pub put_delay: Duration,
     /// The service.
     pub service: ServiceOptions,
+    /// The bounds of storage. Its backend is not looked at.
+    pub storage: StorageConfig,
+    /// Where the objects are: shared with every server that is set up with a clone of this.
+    pub bucket: Arc<dyn ObjectStore>,
+    /// The clock of the machine.
+    pub wall: Arc<dyn WallClock>,
+}
+
+/// Limits a hundredth as long as those that a server has by itself, so that a second without
+/// storage is to them what minutes are to those.
+#[must_use]
+pub fn impatient() -> StorageConfig {
+    let mut config = StorageConfig::new(BackendConfig::Memory);
+    config.shard.object_store_retries_max = 1;
+    config.shard.manifest_poll_ms = 30;
+    config.shard.compaction_poll_ms = 50;
+    config.time_limits = TimeLimits {
+        open_ms: 1_200,
+        read_ms: 300,
+        write_ms: 600,
+        flush_ms: 600,
+        request_ms: 100,
+        close_ms: 300,
+        delete_ms: 1_200,
+    };
+    config
 }
 
 impl Default for Setup {
@@ -56,6 +83,9 @@ impl Default for Setup {
             lease_ms: 10_000,
             put_delay: Duration::ZERO,
             service: ServiceOptions::default(),
+            storage: StorageConfig::new(BackendConfig::Memory),
+            bucket: Arc::new(InMemory::new()),
+            wall: Arc::new(SystemWallClock::default()),
         }
     }
 }
@@ -68,7 +98,7 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     /// Its storage, which can be made slow.
-    pub store: Arc<ThrottledStore<InMemory>>,
+    pub store: Arc<ThrottledStore<Arc<dyn ObjectStore>>>,
     /// The same, which fails as it is told to.
     pub faulty: Arc<FaultyStore>,
     /// Cancelled to shut it down.
@@ -106,14 +136,17 @@ impl Server {
             wait_put_per_call: setup.put_delay,
             ..ThrottleConfig::default()
         };
-        let store = Arc::new(ThrottledStore::new(InMemory::new(), delays));
+        let store = Arc::new(ThrottledStore::new(setup.bucket, delays));
         let faulty = FaultyStore::new(store.clone());
-        let storage = storage(&faulty)?;
+        let storage = storage(&faulty, &setup.storage)?;
         let context = ShardContext {
             storage,
-            clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
-            wall: Arc::new(SystemWallClock::default()),
-            limits: StageLimits::default(),
+            clock: Arc::new(SlewedClock::new(Shared(Arc::clone(&setup.wall)))),
+            wall: setup.wall,
+            limits: StageLimits {
+                proof_window: Millis::new(setup.lease_ms / 3),
+                ..StageLimits::default()
+            },
         };
         let node = Arc::new(Node::start(options, context).await?);
         let shutdown = CancellationToken::new();
@@ -177,11 +210,20 @@ impl Server {
     }
 }
 
-fn storage(store: &Arc<FaultyStore>) -> Result<Storage, Trouble> {
+/// The clock of a machine, for whoever wants one of its own.
+#[derive(Debug)]
+struct Shared(Arc<dyn WallClock>);
+
+impl WallClock for Shared {
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms()
+    }
+}
+
+fn storage(store: &Arc<FaultyStore>, config: &StorageConfig) -> Result<Storage, Trouble> {
     let abilities = StoreAbilities {
         conditional_replace: true,
     };
-    let config = StorageConfig::new(BackendConfig::Memory);
     let store = Arc::clone(store);
-    Ok(Storage::with_object_store(store, abilities, &config)?)
+    Ok(Storage::with_object_store(store, abilities, config)?)
 }
