@@ -104,7 +104,7 @@ pub(crate) async fn drive(
         last_write: Instant::now(),
         wal_flushes: 0,
         is_flushing_tables: false,
-        groups_version: None,
+        groups_told: None,
         around,
     };
     driver.run(inbox).await
@@ -123,7 +123,7 @@ struct Driver {
     durable_seen: u64,
     wal_flushes: u32,
     is_flushing_tables: bool,
-    groups_version: Option<u64>,
+    groups_told: Option<(u64, bool)>,
 }
 
 /// Tasks that do not reach their worker.
@@ -383,12 +383,12 @@ impl Driver {
     /// Tells the node which task groups have work here, when that has changed.
     fn publish_groups(&mut self) {
         let soft = self.stage.soft();
-        let version = soft.groups_version();
-        if self.groups_version == Some(version) {
+        let knows_all = self.stage.knows_its_work();
+        let news = (soft.groups_version(), knows_all);
+        if self.groups_told.replace(news) == Some(news) {
             return;
         }
-        self.groups_version = Some(version);
-        self.around.groups.send_replace(if soft.is_recovered() {
+        self.around.groups.send_replace(if knows_all {
             ReadyGroups::Known(soft.groups().cloned().collect())
         } else {
             ReadyGroups::Unknown
