@@ -1,10 +1,11 @@
 //! What a shard does per second, in process, on one machine.
 //!
-//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim] [--store
+//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim|expire] [--store
 //!         memory|fs|fsync] [--jobs N] [--callers N]
 //!
 //! Without arguments: everything on every store. `claim` measures one lease of one task behind so
-//! many jobs that were consumed before (`--jobs`, default 1,000,000). Closed loops: a caller sends
+//! many jobs that were consumed before (`--jobs`, default 1,000,000). `expire` measures what another
+//! tenant's commands take before and while so many leases (default 100,000) end at once. Closed loops: a caller sends
 //! its next command when the last is answered, so latencies here say how a busy shard feels, not
 //! how an overloaded one does.
 
@@ -49,6 +50,8 @@ use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 const RUN_MAX: Duration = Duration::from_secs(120);
 /// Workers beside the producers, each with up to 32 tasks.
 const LIFECYCLE_WORKERS: usize = 8;
+/// Long enough to take all leases of `expire` before the first one ends.
+const LEASE: Millis = Millis::from_secs(30);
 const TENANTS: u64 = 16;
 const PAYLOAD_BYTES: usize = 256;
 
@@ -71,8 +74,10 @@ fn main() {
 
 async fn run(options: &Options, what: &str, store: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let shard = open(store, folder.path()).await;
+    let storage = storage(store, folder.path()).await;
+    let shard = start(&storage).await;
     match what {
+        "expire" => return expire(options, store, &storage, shard).await,
         "enqueue" => enqueue(options, store, &shard).await,
         "lifecycle" => lifecycle(options, store, &shard).await,
         _ => claim(options, store, &shard).await,
@@ -178,11 +183,58 @@ async fn claim(options: &Options, store: &str, shard: &Arc<Shard>) {
     meter.report("claim", store, latencies);
 }
 
+/// All of a tenant's leases end in the same moment; another tenant goes on as before.
+async fn expire(options: &Options, store: &str, storage: &Storage, shard: Arc<Shard>) {
+    let leases = options.jobs.unwrap_or(100_000);
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    callers(options.callers, |_| {
+        let (shard, next) = (Arc::clone(&shard), Arc::clone(&next));
+        async move {
+            while let Some(number) = take(&next, leases, began) {
+                shard.call(single_tenant_job(number)).await.unwrap();
+            }
+            Vec::new()
+        }
+    })
+    .await;
+    let mut leased = 0;
+    while leased < leases {
+        leased += lease(&shard, 1000).await.len() as u64;
+    }
+    // Each lease lasts its time anew from the opening.
+    shard.close().await;
+    let shard = start(storage).await;
+    let running = async || shard.totals().await.unwrap().running;
+    while running().await < leases {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let other = || enqueue_for(Tenant::parse("another").unwrap());
+    let calm = Meter::start();
+    let mut latencies = Vec::new();
+    while running().await == leases && calm.began.elapsed() < RUN_MAX {
+        let began = Instant::now();
+        shard.call(other()).await.unwrap();
+        latencies.push(began.elapsed());
+    }
+    calm.report("calm", store, latencies);
+    let expiring = Meter::start();
+    let mut latencies = Vec::new();
+    while running().await > 0 && expiring.began.elapsed() < RUN_MAX {
+        let began = Instant::now();
+        shard.call(other()).await.unwrap();
+        latencies.push(began.elapsed());
+    }
+    expiring.report("expiring", store, latencies);
+    shard.close().await;
+}
+
 async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
     let grantee = Grantee {
         worker: WorkerId::parse("bench").unwrap(),
         lease: None,
-        lease_default: Millis::from_secs(60),
+        lease_default: LEASE,
     };
     let group = TaskGroup::parse("bench").unwrap();
     let lease = Lease {
@@ -241,7 +293,7 @@ fn enqueue_for(tenant: Tenant) -> Command {
     }))
 }
 
-async fn open(store: &str, folder: &std::path::Path) -> Arc<Shard> {
+async fn storage(store: &str, folder: &std::path::Path) -> Storage {
     let backend = match store {
         "memory" => BackendConfig::Memory,
         _ => BackendConfig::Fs {
@@ -249,12 +301,15 @@ async fn open(store: &str, folder: &std::path::Path) -> Arc<Shard> {
             fsync: store == "fsync",
         },
     };
-    let storage = Storage::open(&StorageConfig::new(backend)).await.unwrap();
-    let catalog = ShardCatalog::open(&storage, NonZeroU32::MIN, 0)
+    Storage::open(&StorageConfig::new(backend)).await.unwrap()
+}
+
+async fn start(storage: &Storage) -> Arc<Shard> {
+    let catalog = ShardCatalog::open(storage, NonZeroU32::MIN, 0)
         .await
         .unwrap();
     let context = ShardContext {
-        storage,
+        storage: storage.clone(),
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
@@ -379,6 +434,8 @@ impl Options {
     fn whats(&self) -> Vec<&str> {
         self.what
             .as_deref()
-            .map_or(vec!["enqueue", "lifecycle", "claim"], |what| vec![what])
+            .map_or(vec!["enqueue", "lifecycle", "claim", "expire"], |what| {
+                vec![what]
+            })
     }
 }

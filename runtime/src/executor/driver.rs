@@ -204,6 +204,11 @@ impl Driver {
             if let Some(cause) = failure {
                 return self.fail(cause);
             }
+            // A shard that ticks and writes without a pause must still hear what is asked.
+            while !is_closing && requests.len() < INBOX_BATCH_MAX {
+                let Ok(request) = inbox.try_recv() else { break };
+                requests.push(request);
+            }
             for request in requests.drain(..) {
                 self.take_request(request);
             }
