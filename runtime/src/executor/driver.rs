@@ -11,6 +11,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
+use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::view::NeedItem;
 use silo_core::table::tenant::Tallies;
@@ -477,14 +478,28 @@ async fn complete(store: &ShardStore, mut reply: Reply) -> (Answer, Undelivered)
         let (whole, undelivered) = deliverable(tasks, read);
         return (Answer::Reply(Reply::Leased(whole)), undelivered);
     }
-    let is_whole = read.iter().all(Result::is_ok);
-    let failed = Answer::Failed(Failure::Unreadable);
-    let answer = if is_whole {
-        Answer::Reply(reply)
-    } else {
-        failed
+    let answer = match read.into_iter().filter_map(Result::err).max() {
+        None => Answer::Reply(reply),
+        Some(Missing::ForNow) => Answer::Failed(Failure::Unreadable),
+        Some(Missing::ForGood(reason)) => damaged(&reply, &reason),
     };
     (answer, Undelivered::default())
+}
+
+/// Data of a job that will never be read: whoever asks again fares no better.
+fn damaged(reply: &Reply, reason: &str) -> Answer {
+    let key = if let Reply::Job(job) = reply {
+        Some(&job.key)
+    } else if let Reply::Result(result) = reply {
+        Some(&result.key)
+    } else {
+        None
+    };
+    let Some(key) = key else {
+        return Answer::Failed(Failure::Unreadable);
+    };
+    error!(tenant = %key.tenant, job = %key.job, reason, "a job could not be shown");
+    Answer::Reply(Reply::Refused(Refusal::Quarantined(key.clone())))
 }
 
 /// Parts tasks by whether their payload, where it had to be read, was.
@@ -508,7 +523,8 @@ fn deliverable(tasks: Vec<Task>, read: Vec<Result<(), Missing>>) -> (Vec<Task>, 
     (whole, undelivered)
 }
 
-/// Why data could not be read.
+/// Why data could not be read; the worst is last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
     /// Storage did not answer.
     ForNow,
