@@ -1,13 +1,13 @@
 //! What a shard does per second, in process, on one machine.
 //!
-//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim|expire] [--store
-//!         memory|fs|fsync] [--jobs N] [--callers N]
+//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim|expire]
+//!         [--store memory|fs|fsync] [--jobs N] [--callers N]
 //!
 //! Without arguments: everything on every store. `claim` measures one lease of one task behind so
-//! many jobs that were consumed before (`--jobs`, default 1,000,000). `expire` measures what another
-//! tenant's commands take before and while so many leases (default 100,000) end at once. Closed loops: a caller sends
-//! its next command when the last is answered, so latencies here say how a busy shard feels, not
-//! how an overloaded one does.
+//! many jobs that were consumed before (`--jobs`, default 1,000,000). `expire` measures what
+//! another tenant's enqueues take before and while so many leases (default 100,000) end at once.
+//! Closed loops: a caller sends its next command when the last is answered, so latencies here say
+//! how a busy shard feels, not how an overloaded one does.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(

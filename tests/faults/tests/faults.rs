@@ -1,6 +1,7 @@
 //! What the faulty store does to requests, and to which.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::sync::Arc;
 use std::time::Duration;
