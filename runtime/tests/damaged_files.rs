@@ -1,4 +1,5 @@
-//! Files of which a bit has flipped.
+//! Files of which a bit has flipped. (Of the log and of tables: a manifest carries no checksum, so
+//! that what a flipped bit in one does depends on the bit.)
 
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use silo_core::shard::command::Command;
@@ -226,4 +228,69 @@ async fn a_shard_that_cannot_read_its_own_format_names_the_file() {
         "{detail}"
     );
     shard.close().await;
+}
+
+/// Flips one bit in the middle of each object below this folder of the shard that holds anything.
+async fn flip_in(storage: &Storage, folder: &str) {
+    let store = storage.object_store();
+    let folder = Path::from(format!("{}/{folder}", entry(storage).await.path));
+    let objects: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
+    let filled = objects.iter().filter(|object| object.size > 0);
+    assert!(filled.clone().count() > 0);
+    for object in filled {
+        let bytes = store.get(&object.location).await.unwrap().bytes();
+        let mut bytes = bytes.await.unwrap().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        store.put(&object.location, bytes.into()).await.unwrap();
+    }
+}
+
+/// What was acknowledged is in there: to leave it out in silence would lose it.
+#[silo::test]
+async fn a_damaged_log_keeps_a_shard_from_opening() {
+    let storage = memory().await;
+    let shard = open(&storage).await;
+    let kept = say::job("t", "kept");
+    call(&shard, say::enqueue(say::plain(&kept))).await.unwrap();
+    // It dies: nothing moves from the log into tables.
+    let copy = copy_of(&storage).await;
+    shard.close().await;
+
+    flip_in(&copy, "wal").await;
+    let (shard, state) = opened(&copy).await;
+    let ShardState::Broken(StorageError::Invalid { detail, .. }) = state else {
+        panic!("{state:?}");
+    };
+    assert!(
+        detail.contains("checksum") && detail.contains("/wal/"),
+        "{detail}"
+    );
+    shard.close().await;
+
+    flip_in(&copy, "wal").await;
+    let (shard, state) = opened(&copy).await;
+    assert_eq!(state, ShardState::Open);
+    leases(&shard, &["t/kept"]).await;
+    shard.close().await;
+}
+
+/// All objects as they are now, in a store of their own.
+async fn copy_of(storage: &Storage) -> Storage {
+    let copy = memory().await;
+    let objects: Vec<_> = storage
+        .object_store()
+        .list(None)
+        .try_collect()
+        .await
+        .unwrap();
+    for object in &objects {
+        let bytes = storage.object_store().get(&object.location).await.unwrap();
+        let bytes = bytes.bytes().await.unwrap();
+        copy.object_store()
+            .put(&object.location, bytes.into())
+            .await
+            .unwrap();
+    }
+    copy
 }
