@@ -66,6 +66,8 @@ pub(crate) enum Request {
     Totals(oneshot::Sender<Tallies>),
     /// Write tables out.
     FlushTables(oneshot::Sender<Result<(), StorageError>>),
+    /// Lend the storage, for what needs no decision.
+    Storage(oneshot::Sender<Arc<ShardStore>>),
 }
 
 /// Why a driver stopped.
@@ -232,6 +234,9 @@ impl Driver {
                 let _ = caller.send(self.stage.soft().totals());
             }
             Request::FlushTables(caller) => self.flush_tables(Some(caller)),
+            Request::Storage(caller) => {
+                let _ = caller.send(Arc::clone(&self.around.store));
+            }
         }
     }
 

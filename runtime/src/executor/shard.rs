@@ -26,6 +26,7 @@ use crate::executor::replies::{Answer, Failure};
 use crate::storage::backend::Storage;
 use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::WallClock;
+use crate::storage::compaction::{CompactionReport, StorageInfo};
 use crate::storage::error::StorageError;
 use crate::storage::ownership::Ownership;
 use crate::storage::shard::ShardStore;
@@ -186,6 +187,34 @@ impl Shard {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Failure::Unavailable),
         }
+    }
+
+    /// What files the shard has, as of a moment ago.
+    ///
+    /// # Errors
+    /// [`Failure`] when storage failed, or the shard is not open.
+    pub async fn storage_info(&self) -> Result<StorageInfo, Failure> {
+        let store = self.storage().await?;
+        let info = store.storage_info().await;
+        info.map_err(|_| Failure::Unavailable)
+    }
+
+    /// Begins to merge the shard's files, those included that its memory is written to first.
+    ///
+    /// # Errors
+    /// [`Failure`] when storage failed, or the shard is not open.
+    pub async fn compact(&self) -> Result<CompactionReport, Failure> {
+        self.flush_tables().await?;
+        let store = self.storage().await?;
+        let report = store.compact().await;
+        report.map_err(|_| Failure::Unavailable)
+    }
+
+    async fn storage(&self) -> Result<Arc<ShardStore>, Failure> {
+        let (sender, storage) = oneshot::channel();
+        let sent = self.inbox.send(Request::Storage(sender)).await;
+        sent.map_err(|_| Failure::Closing)?;
+        storage.await.map_err(|_| Failure::Opening)
     }
 
     /// Finishes what the shard has begun on, makes it durable, and closes storage. What is still
@@ -449,7 +478,7 @@ fn refuse(request: Request, failure: Failure) {
             let _ = caller.send(Answer::Failed(failure));
         }
         // Dropping the caller is the answer.
-        Request::Totals(_) => {}
+        Request::Totals(_) | Request::Storage(_) => {}
         Request::FlushTables(caller) => {
             let closed = StorageError::Closed { operation: "flush" };
             let _ = caller.send(Err(closed));

@@ -23,7 +23,7 @@ use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::lease::{Leased, gather, leased};
 use crate::service::parse::Parser;
-use crate::service::{cluster, route, write};
+use crate::service::{bulk, cluster, import, operate, route, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
 const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
@@ -54,6 +54,13 @@ impl SiloService {
 
     fn shard(&self, shard: &str, tenant: &Tenant) -> Result<Arc<Shard>, Denial> {
         route::of_tenant(&self.node, shard, tenant)
+    }
+
+    fn named_shard(&self, shard: &str) -> Result<Arc<Shard>, Denial> {
+        match route::named(shard)? {
+            Some(id) => route::by_id(&self.node, id),
+            None => Err(Invalid::new("shard", "empty", "a UUID").into()),
+        }
     }
 
     /// An answer, if it fits into a message.
@@ -111,7 +118,7 @@ fn sent_with<M>(message: M, paid: Paid) -> Response<M> {
 }
 
 /// Asks a shard; a refusal is a denial.
-async fn ask(shard: &Shard, command: Command) -> Result<Reply, Denial> {
+pub(crate) async fn ask(shard: &Shard, command: Command) -> Result<Reply, Denial> {
     let reply = shard.call(command).await?;
     if let Reply::Refused(refusal) = reply {
         Err(refusal.into())
@@ -133,14 +140,7 @@ impl Silo for SiloService {
         &self,
         request: Request<proto::EnqueueRequest>,
     ) -> Result<Response<proto::EnqueueResponse>, Status> {
-        let mut request = request.into_inner();
-        let shard = std::mem::take(&mut request.shard);
-        let enqueue = self.parser.enqueue(request)?;
-        let shard = self.shard(&shard, &enqueue.tenant)?;
-        let Reply::Enqueued(id) = ask(&shard, Command::Enqueue(Box::new(enqueue))).await? else {
-            return Err(strange());
-        };
-        let id = id.as_str().to_owned();
+        let id = bulk::enqueue(&self.node, &self.parser, request.into_inner()).await?;
         self.answer(proto::EnqueueResponse { id })
     }
 
@@ -244,13 +244,7 @@ impl Silo for SiloService {
         &self,
         request: Request<proto::ReportOutcomeRequest>,
     ) -> Result<Response<proto::ReportOutcomeResponse>, Status> {
-        let mut request = request.into_inner();
-        let shard = std::mem::take(&mut request.shard);
-        let report = self.parser.report(request)?;
-        let shard = self.shard(&shard, &report.task.tenant)?;
-        let Reply::Reported = ask(&shard, Command::Report(report)).await? else {
-            return Err(strange());
-        };
+        bulk::report(&self.node, &self.parser, request.into_inner()).await?;
         self.answer(proto::ReportOutcomeResponse {})
     }
 
@@ -259,19 +253,39 @@ impl Silo for SiloService {
         request: Request<proto::HeartbeatRequest>,
     ) -> Result<Response<proto::HeartbeatResponse>, Status> {
         let request = request.into_inner();
-        let heartbeat = self.parser.heartbeat(&request)?;
-        let shard = self.shard(&request.shard, &heartbeat.task.tenant)?;
-        let command = Command::Heartbeat(heartbeat);
-        let Reply::Extended {
-            cancel_asked_at, ..
-        } = ask(&shard, command).await?
-        else {
-            return Err(strange());
-        };
-        self.answer(proto::HeartbeatResponse {
-            cancelled: cancel_asked_at.is_some(),
-            cancelled_at_ms: cancel_asked_at.map(|at| at.as_millis()),
-        })
+        self.answer(bulk::heartbeat(&self.node, &self.parser, request).await?)
+    }
+
+    async fn enqueue_batch(
+        &self,
+        request: Request<proto::EnqueueBatchRequest>,
+    ) -> Result<Response<proto::EnqueueBatchResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(bulk::enqueue_batch(&self.node, &self.parser, request).await?)
+    }
+
+    async fn report_outcomes(
+        &self,
+        request: Request<proto::ReportOutcomesRequest>,
+    ) -> Result<Response<proto::ReportOutcomesResponse>, Status> {
+        let outcomes = request.into_inner().outcomes;
+        self.answer(bulk::report_outcomes(&self.node, &self.parser, outcomes).await?)
+    }
+
+    async fn heartbeats(
+        &self,
+        request: Request<proto::HeartbeatsRequest>,
+    ) -> Result<Response<proto::HeartbeatsResponse>, Status> {
+        let heartbeats = request.into_inner().heartbeats;
+        self.answer(bulk::heartbeats(&self.node, &self.parser, heartbeats).await?)
+    }
+
+    async fn list_quarantined_jobs(
+        &self,
+        request: Request<proto::ListQuarantinedJobsRequest>,
+    ) -> Result<Response<proto::ListQuarantinedJobsResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(operate::list_quarantined(&self.node, &self.parser, request).await?)
     }
 
     async fn get_cluster_info(
@@ -309,11 +323,7 @@ impl Silo for SiloService {
         &self,
         request: Request<proto::FlushShardRequest>,
     ) -> Result<Response<proto::FlushShardResponse>, Status> {
-        let request = request.into_inner();
-        let Some(id) = route::named(&request.shard)? else {
-            return Err(Denial::from(Invalid::new("shard", "empty", "a UUID")).into());
-        };
-        let shard = route::by_id(&self.node, id)?;
+        let shard = self.named_shard(&request.into_inner().shard)?;
         shard.flush_tables().await.map_err(Denial::from)?;
         let status = "flushed".to_owned();
         self.answer(proto::FlushShardResponse { status })
@@ -328,9 +338,15 @@ impl Silo for SiloService {
 
     async fn delete_job(
         &self,
-        _request: Request<proto::DeleteJobRequest>,
+        request: Request<proto::DeleteJobRequest>,
     ) -> Result<Response<proto::DeleteJobResponse>, Status> {
-        Err(Denial::NotImplemented("DeleteJob").into())
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let shard = self.shard(&request.shard, &key.tenant)?;
+        let Reply::Deleted = ask(&shard, Command::Delete(key)).await? else {
+            return Err(strange());
+        };
+        self.answer(proto::DeleteJobResponse {})
     }
 
     async fn drop_tenant_holders(
@@ -342,16 +358,28 @@ impl Silo for SiloService {
 
     async fn restart_job(
         &self,
-        _request: Request<proto::RestartJobRequest>,
+        request: Request<proto::RestartJobRequest>,
     ) -> Result<Response<proto::RestartJobResponse>, Status> {
-        Err(Denial::NotImplemented("RestartJob").into())
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let shard = self.shard(&request.shard, &key.tenant)?;
+        let Reply::Restarted = ask(&shard, Command::Restart(key)).await? else {
+            return Err(strange());
+        };
+        self.answer(proto::RestartJobResponse {})
     }
 
     async fn expedite_job(
         &self,
-        _request: Request<proto::ExpediteJobRequest>,
+        request: Request<proto::ExpediteJobRequest>,
     ) -> Result<Response<proto::ExpediteJobResponse>, Status> {
-        Err(Denial::NotImplemented("ExpediteJob").into())
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let shard = self.shard(&request.shard, &key.tenant)?;
+        let Reply::Expedited = ask(&shard, Command::Expedite(key)).await? else {
+            return Err(strange());
+        };
+        self.answer(proto::ExpediteJobResponse {})
     }
 
     async fn report_refresh_outcome(
@@ -405,9 +433,10 @@ impl Silo for SiloService {
 
     async fn import_jobs(
         &self,
-        _request: Request<proto::ImportJobsRequest>,
+        request: Request<proto::ImportJobsRequest>,
     ) -> Result<Response<proto::ImportJobsResponse>, Status> {
-        Err(Denial::NotImplemented("ImportJobs").into())
+        let jobs = request.into_inner().jobs;
+        self.answer(import::import_jobs(&self.node, &self.parser, jobs).await?)
     }
 
     async fn force_release_shard(
@@ -419,16 +448,20 @@ impl Silo for SiloService {
 
     async fn compact_shard(
         &self,
-        _request: Request<proto::CompactShardRequest>,
+        request: Request<proto::CompactShardRequest>,
     ) -> Result<Response<proto::CompactShardResponse>, Status> {
-        Err(Denial::NotImplemented("CompactShard").into())
+        let shard = self.named_shard(&request.into_inner().shard)?;
+        let status = shard.compact().await.map_err(Denial::from)?.to_string();
+        self.answer(proto::CompactShardResponse { status })
     }
 
     async fn get_shard_storage_info(
         &self,
-        _request: Request<proto::GetShardStorageInfoRequest>,
+        request: Request<proto::GetShardStorageInfoRequest>,
     ) -> Result<Response<proto::GetShardStorageInfoResponse>, Status> {
-        Err(Denial::NotImplemented("GetShardStorageInfo").into())
+        let shard = self.named_shard(&request.into_inner().shard)?;
+        let info = shard.storage_info().await.map_err(Denial::from)?;
+        self.answer(operate::storage_info(&info))
     }
 
     async fn dump_tasks(

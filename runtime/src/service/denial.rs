@@ -20,6 +20,14 @@ pub enum Denial {
     /// The shard has judged the command and refused it.
     #[error("{0}")]
     Refused(Box<Refusal>),
+    /// A job of several that are taken all or none.
+    #[error("job {index} of the batch: {denial}; none of the batch was taken")]
+    OfBatch {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        denial: Box<Denial>,
+    },
     /// The shard has not judged the command, or nobody knows.
     #[error("{0}")]
     Failed(Failure),

@@ -8,6 +8,8 @@
 //! * [`listener`], [`tls`]: where connections come in, in plain text or encrypted
 //! * [`gate`]: what every call passes before its message is read, and after
 //! * [`calls`]: one method per RPC
+//! * [`bulk`]: many at once, each with a result of its own; [`import`]: jobs with a history
+//! * [`operate`]: what operators ask
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
 //! * [`lease`]: tasks from several shards in fair shares
@@ -17,14 +19,17 @@
 //! * [`denial`], [`status`]: every way to say no, and the one table of codes, reasons and texts
 
 pub mod answers;
+pub mod bulk;
 pub mod calls;
 pub mod cluster;
 pub mod delivery;
 pub mod denial;
 pub mod gate;
 mod health;
+pub mod import;
 mod lease;
 pub mod listener;
+pub mod operate;
 pub mod parse;
 pub mod route;
 pub mod status;
@@ -76,7 +81,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub struct ServiceOptions {
     /// What callers must show; without it everybody may call.
     pub token: Option<String>,
-    /// Largest message. Requests are held to [`Self::request_bytes_max`] besides.
+    /// Largest message, either way.
     pub message_bytes_max: usize,
     /// Largest payload, result or error data of one job.
     pub payload_bytes_max: usize,
@@ -112,15 +117,6 @@ pub struct OptionsError {
 impl ServiceOptions {
     /// Room that a message needs beside one payload: metadata, ids, and what frames them.
     pub const MESSAGE_OVERHEAD_BYTES: usize = 4 * MIB;
-
-    /// Largest request: one payload, and room for the rest. No method that this server has takes
-    /// more in one message, though the contract would let messages be larger.
-    #[must_use]
-    pub fn request_bytes_max(&self) -> usize {
-        self.payload_bytes_max
-            .saturating_add(Self::MESSAGE_OVERHEAD_BYTES)
-            .min(self.message_bytes_max)
-    }
 
     /// Checks that the bounds fit into each other.
     ///
@@ -313,7 +309,7 @@ fn rules(options: &ServiceOptions, draining: &CancellationToken, cut: &Cancellat
         calls: Arc::new(Semaphore::new(calls_max)),
         calls_max,
         requests: RequestRules {
-            bytes_max: options.request_bytes_max(),
+            bytes_max: options.message_bytes_max,
             arrival_max: options.request_arrival_max,
             budget: Budget::new(options.request_bytes_in_flight_max),
         },

@@ -46,6 +46,7 @@ pub fn code(denial: &Denial) -> Code {
             RefusalCode::ResourceExhausted => Code::ResourceExhausted,
             RefusalCode::Internal => Code::Internal,
         },
+        Denial::OfBatch { denial, .. } => code(denial),
         Denial::Failed(failure) => match failure {
             Failure::Unavailable
             | Failure::Unreadable
@@ -78,6 +79,7 @@ pub fn reason(denial: &Denial) -> &'static str {
     match denial {
         Denial::Invalid(_) => "INVALID_FIELD",
         Denial::Refused(refusal) => refusal.reason(),
+        Denial::OfBatch { denial, .. } => reason(denial),
         Denial::Failed(failure) => match failure {
             Failure::Unavailable => "STORAGE_UNAVAILABLE",
             Failure::Unreadable => "STORAGE_UNREADABLE",
@@ -111,6 +113,11 @@ pub fn reason(denial: &Denial) -> &'static str {
 /// Ids and bounds that belong to the reason.
 fn ids(denial: &Denial) -> HashMap<String, String> {
     let pairs: Vec<(&str, String)> = match denial {
+        Denial::OfBatch { index, denial } => {
+            let mut ids = ids(denial);
+            ids.insert("index".to_owned(), index.to_string());
+            return ids;
+        }
         Denial::Invalid(invalid) => vec![
             ("field", invalid.field.to_owned()),
             ("bound", invalid.bound.clone()),
@@ -190,6 +197,7 @@ fn pushback(denial: &Denial) -> Option<i64> {
         Denial::Refused(refusal) if refusal.code() == RefusalCode::ResourceExhausted => {
             Some(PUSHBACK_MS)
         }
+        Denial::OfBatch { denial, .. } => pushback(denial),
         Denial::Failed(
             Failure::Unavailable
             | Failure::Unreadable

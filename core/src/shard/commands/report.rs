@@ -77,18 +77,26 @@ impl Report {
     /// [`Invalid`] for an error code beyond [`ERROR_CODE_BYTES_MAX`].
     pub fn check(&self) -> Result<(), Invalid> {
         match &self.outcome {
-            Outcome::Failure { code, .. } if code.len() > ERROR_CODE_BYTES_MAX => {
-                let value = format!("{} bytes long", code.len());
-                let bound = format!("at most {ERROR_CODE_BYTES_MAX} bytes");
-                Err(Invalid::new("failure.code", value, bound))
-            }
+            Outcome::Failure { code, .. } => check_error_code("failure.code", code),
             Outcome::Success { .. }
-            | Outcome::Failure { .. }
             | Outcome::Cancelled
             | Outcome::Release
             | Outcome::Snooze { .. } => Ok(()),
         }
     }
+}
+
+/// Checks that a worker's error code is not too long.
+///
+/// # Errors
+/// [`Invalid`] beyond [`ERROR_CODE_BYTES_MAX`].
+pub fn check_error_code(field: &'static str, code: &str) -> Result<(), Invalid> {
+    if code.len() > ERROR_CODE_BYTES_MAX {
+        let value = format!("{} bytes long", code.len());
+        let bound = format!("at most {ERROR_CODE_BYTES_MAX} bytes");
+        return Err(Invalid::new(field, value, bound));
+    }
+    Ok(())
 }
 
 pub(crate) fn decide(report: &Report, draft: &mut Draft<'_>) -> Result<Reply, Halt> {

@@ -3,10 +3,12 @@
 //!
 //! * [`tenancy`]: whose call it is
 //! * [`enqueue`], [`retry`]: a job to take
+//! * [`import`]: a job with a history
 //! * [`job`]: calls about one job
 //! * [`worker`]: leases, heartbeats, outcomes
 
 pub mod enqueue;
+pub mod import;
 pub mod job;
 pub mod retry;
 pub mod tenancy;

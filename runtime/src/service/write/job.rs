@@ -3,7 +3,7 @@
 use silo_core::shard::reply::{AttemptView, JobView};
 use silo_core::table::attempt::Ending;
 use silo_core::table::job::JobKey;
-use silo_core::table::state::{Ended, Position};
+use silo_core::table::state::{Ended, Position, Status};
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::Millis;
@@ -76,6 +76,18 @@ pub(crate) const fn ended(ended: Ended) -> JobStatus {
         Ended::Succeeded => JobStatus::Succeeded,
         Ended::Failed => JobStatus::Failed,
         Ended::Cancelled => JobStatus::Cancelled,
+    }
+}
+
+/// A status as the wire names it; a job that was set aside has none there.
+pub(crate) const fn status(status: Status) -> Option<JobStatus> {
+    match status {
+        Status::Scheduled => Some(JobStatus::Scheduled),
+        Status::Running => Some(JobStatus::Running),
+        Status::Succeeded => Some(JobStatus::Succeeded),
+        Status::Failed => Some(JobStatus::Failed),
+        Status::Cancelled => Some(JobStatus::Cancelled),
+        Status::Quarantined => None,
     }
 }
 
