@@ -3,7 +3,7 @@
 //!
 //! `SILO_KILLS=100` kills more often; `SILO_SEED=N` repeats the moments of an earlier run;
 //! `SILO_TEST_S3=http://HOST:PORT` keeps the data in the bucket `silo-test` of that endpoint, as in
-//! `scripts/with-s3 cargo test -p silo --test kill_nine`.
+//! `scripts/with-store s3 cargo test -p silo --test kill_nine`.
 
 #![cfg(test)]
 #![allow(
