@@ -1,9 +1,9 @@
 //! What a shard does per second, in process, on one machine.
 //!
-//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim] [--store
-//!         memory|fs|fsync] [--jobs N] [--callers N]
+//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim|retention] [--store
+//!         memory|fs|fsync] [--jobs N] [--callers N] [--rest SECONDS]
 //!
-//! Without arguments: everything on every store. `claim` measures one lease of one task behind so
+//! Without arguments: everything but `retention` on every store. `claim` measures one lease of one task behind so
 //! many jobs that were consumed before (`--jobs`, default 1,000,000). Closed loops: a caller sends
 //! its next command when the last is answered, so latencies here say how a busy shard feels, not
 //! how an overloaded one does.
@@ -21,6 +21,8 @@
 )]
 #![allow(clippy::cast_precision_loss, clippy::expect_used, clippy::panic)]
 
+mod retention;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::reply::{Reply, Task};
 use silo_core::table::tenant::Queue;
 use silo_core::types::name::{Priority, TaskGroup, WorkerId};
+use silo_core::types::retention::Retention;
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Millis;
 use silo_runtime::clock::SlewedClock;
@@ -44,6 +47,7 @@ use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
+use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
 
 /// A run is cut off after so long.
 const RUN_MAX: Duration = Duration::from_secs(120);
@@ -71,11 +75,17 @@ fn main() {
 
 async fn run(options: &Options, what: &str, store: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let shard = open(store, folder.path()).await;
+    let slatedb = match what {
+        "retention" => retention::slatedb(),
+        _ => SlateDbOverrides::default(),
+    };
+    let shard = open(store, folder.path(), slatedb).await;
     match what {
         "enqueue" => enqueue(options, store, &shard).await,
         "lifecycle" => lifecycle(options, store, &shard).await,
-        _ => claim(options, store, &shard).await,
+        "claim" => claim(options, store, &shard).await,
+        "retention" => retention::run(options, &shard, folder.path()).await,
+        other => panic!("there is no benchmark {other}"),
     }
     shard.close().await;
 }
@@ -191,18 +201,10 @@ async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
         tasks_max,
         bytes_max: 64 << 20,
     };
-    match shard.call(Command::Lease(lease)).await.unwrap() {
-        Reply::Leased(tasks) => tasks,
-        Reply::Refused(_)
-        | Reply::Enqueued(_)
-        | Reply::Extended { .. }
-        | Reply::Reported
-        | Reply::Cancelled
-        | Reply::Job(_)
-        | Reply::Result(_)
-        | Reply::Ticked
-        | Reply::Again => panic!("not a lease"),
-    }
+    let Reply::Leased(tasks) = shard.call(Command::Lease(lease)).await.unwrap() else {
+        panic!("not a lease");
+    };
+    tasks
 }
 
 async fn report(shard: &Shard, task: Task) {
@@ -224,7 +226,16 @@ fn single_tenant_job(_: u64) -> Command {
 }
 
 fn enqueue_for(tenant: Tenant) -> Command {
+    enqueue_kept(tenant, None)
+}
+
+/// A job that is removed so long after its success.
+fn enqueue_kept(tenant: Tenant, kept: Option<Millis>) -> Command {
     Command::Enqueue(Box::new(Enqueue {
+        retention: Retention {
+            succeeded: kept,
+            ..Retention::FOREVER
+        },
         tenant,
         id: None,
         request: None,
@@ -241,7 +252,7 @@ fn enqueue_for(tenant: Tenant) -> Command {
     }))
 }
 
-async fn open(store: &str, folder: &std::path::Path) -> Arc<Shard> {
+async fn open(store: &str, folder: &std::path::Path, slatedb: SlateDbOverrides) -> Arc<Shard> {
     let backend = match store {
         "memory" => BackendConfig::Memory,
         _ => BackendConfig::Fs {
@@ -249,7 +260,11 @@ async fn open(store: &str, folder: &std::path::Path) -> Arc<Shard> {
             fsync: store == "fsync",
         },
     };
-    let storage = Storage::open(&StorageConfig::new(backend)).await.unwrap();
+    let config = StorageConfig {
+        slatedb,
+        ..StorageConfig::new(backend)
+    };
+    let storage = Storage::open(&config).await.unwrap();
     let catalog = ShardCatalog::open(&storage, NonZeroU32::MIN, 0)
         .await
         .unwrap();
@@ -341,6 +356,7 @@ struct Options {
     store: Option<String>,
     jobs: Option<u64>,
     callers: usize,
+    rest: Duration,
 }
 
 impl Options {
@@ -350,6 +366,7 @@ impl Options {
             store: None,
             jobs: None,
             callers: 256,
+            rest: Duration::from_secs(240),
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -358,6 +375,10 @@ impl Options {
                 "--bench" => {}
                 "--store" => options.store = words.next(),
                 "--jobs" => options.jobs = words.next().and_then(|word| word.parse().ok()),
+                "--rest" => {
+                    let seconds = words.next().and_then(|word| word.parse().ok());
+                    options.rest = seconds.map_or(options.rest, Duration::from_secs);
+                }
                 "--callers" => {
                     options.callers = words
                         .next()
