@@ -1,6 +1,6 @@
-//! Shards on a real server that speaks the protocol of Azure Blob Storage: `scripts/with-store azure
-//! cargo test -p silo-cloud --test azure`. The target is not among those that `cargo test` runs by
-//! itself: it needs that server.
+//! Shards on a real server that speaks the protocol of Azure Blob Storage: `scripts/with-store
+//! azure cargo test -p silo-cloud --test azure`. The target is not among those that `cargo test`
+//! runs by itself: it needs that server.
 
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)]
