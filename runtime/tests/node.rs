@@ -13,8 +13,12 @@ use silo_runtime::node::{Node, NodeError, NodeOptions};
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::{ShardCatalog, ShardEntry};
 use silo_runtime::storage::config::BackendConfig;
+use silo_test_faults::fault::{Fault, Requests};
 
-use crate::common::disk::{Mood, context, impatient, memory, moody, moody_with, within};
+use crate::common::disk::{
+    FAILS, LOSES_ANSWER, catalog_puts, context, faulty, faulty_with, impatient, log_puts, memory,
+    within,
+};
 use crate::common::say;
 
 const SHARDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
@@ -54,10 +58,10 @@ async fn enqueue(node: &Node, id: &str) -> bool {
 
 #[silo::test]
 async fn a_node_without_storage_closes_during_a_reset() {
-    let (store, storage) = moody(&memory().await, true);
+    let (store, storage) = faulty(&memory().await, true);
     let node = start(&storage).await;
     let before = entries(&node);
-    store.set(Mood::FailsToLog);
+    let _outage = store.inject(FAILS, log_puts());
     let resetting = Arc::clone(&node);
     let resetting = tokio::spawn(async move { resetting.reset().await });
     // New shards in the catalog, that cannot be opened.
@@ -76,11 +80,12 @@ async fn a_node_without_storage_closes_during_a_reset() {
 #[silo::test]
 async fn a_reset_whose_answer_was_lost_goes_on_with_the_new_shards() {
     let inner = memory().await;
-    let (store, storage) = moody(&inner, true);
+    let (store, storage) = faulty(&inner, true);
     let node = start(&storage).await;
     let before = entries(&node);
-    store.set(Mood::LosesOneCatalogAnswer);
+    let lost = store.inject(LOSES_ANSWER, catalog_puts().times(1));
     assert_eq!(within(node.reset()).await, Ok(2));
+    assert_eq!(lost.hits(), 1);
     assert_ne!(entries(&node), before);
     assert_eq!(entries(&node), stored(&inner).await);
     assert!(enqueue(&node, "one").await);
@@ -90,12 +95,13 @@ async fn a_reset_whose_answer_was_lost_goes_on_with_the_new_shards() {
 #[silo::test]
 async fn a_reset_that_failed_goes_on_with_the_old_shards() {
     let inner = memory().await;
-    let (store, storage) = moody(&inner, true);
+    let (store, storage) = faulty(&inner, true);
     let node = start(&storage).await;
     let before = entries(&node);
-    store.set(Mood::FailsOneCatalog);
+    let failure = store.inject(FAILS, catalog_puts().times(1));
     let failed = within(node.reset()).await;
     assert!(matches!(failed, Err(NodeError::Catalog(_))), "{failed:?}");
+    assert_eq!(failure.hits(), 1);
     assert_eq!(entries(&node), before);
     assert_eq!(stored(&inner).await, before);
     within(node.opened()).await.unwrap();
@@ -115,9 +121,9 @@ async fn a_node_whose_storage_never_answers_closes_all_the_same() {
     config.time_limits.write_ms = 300;
     config.time_limits.flush_ms = 300;
     config.time_limits.close_ms = 300;
-    let (store, storage) = moody_with(&inner, true, &config);
+    let (store, storage) = faulty_with(&inner, true, &config);
     let node = start(&storage).await;
-    store.set(Mood::Hangs);
+    let _outage = store.inject(Fault::Hangs, Requests::all());
     let key = say::job("t", "one");
     let shard = node.shard_of(&key.tenant).unwrap();
     let reading = tokio::spawn(async move { shard.call(say::get(&key, false)).await });

@@ -26,10 +26,12 @@ use silo_runtime::executor::shard::{Shard, ShardState};
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::shard::ShardStore;
+use silo_test_faults::fault::Requests;
 use tempfile::tempdir;
 
 use crate::common::disk::{
-    Mood, context, entry, files, memory, moody, open, reaches, start, within,
+    FAILS, LOSES_ANSWER, context, entry, faulty, files, log_puts, memory, open, reaches, start,
+    within,
 };
 use crate::common::say;
 
@@ -235,11 +237,11 @@ async fn a_second_opening_fences_the_first() {
 
 #[silo::test]
 async fn while_storage_fails_callers_are_told_and_afterwards_the_shard_opens_by_itself() {
-    let (store, storage) = moody(&memory().await, true);
+    let (store, storage) = faulty(&memory().await, true);
     let shard = open(&storage).await;
     let kept = enqueue(&shard, say::plain(&say::job("t", "kept"))).await;
 
-    store.set(Mood::Fails);
+    let outage = store.inject(FAILS, Requests::all());
     let mut once = say::plain(&say::job("t", "once"));
     once.request = None;
     let told = within(shard.call(say::enqueue(once.clone()))).await;
@@ -255,7 +257,7 @@ async fn while_storage_fails_callers_are_told_and_afterwards_the_shard_opens_by_
         );
     }
 
-    store.set(Mood::Works);
+    outage.end();
     reaches(&shard, |state| *state == ShardState::Open).await;
     assert_eq!(status(&shard, &kept).await, Status::Scheduled);
     let again = call(&shard, say::enqueue(once)).await;
@@ -272,9 +274,9 @@ async fn while_storage_fails_callers_are_told_and_afterwards_the_shard_opens_by_
 #[silo::test]
 async fn a_put_whose_answer_was_lost_loses_the_shard_to_nobody() {
     let directory = tempdir().unwrap();
-    let (store, storage) = moody(&files(&directory).await, false);
+    let (store, storage) = faulty(&files(&directory).await, false);
     let shard = open(&storage).await;
-    store.set(Mood::LosesOneAnswer);
+    let lost = store.inject(LOSES_ANSWER, log_puts().times(1));
     let key = say::job("t", "one");
     // It may take a second try: what matters is that there is one.
     within(async {
@@ -288,22 +290,21 @@ async fn a_put_whose_answer_was_lost_loses_the_shard_to_nobody() {
         }
     })
     .await;
-    assert!(store.has_lost_one());
+    assert_eq!(lost.hits(), 1);
     assert_eq!(status(&shard, &key).await, Status::Scheduled);
     shard.close().await;
 }
 
 #[silo::test]
 async fn a_shard_that_closes_while_storage_fails_stops() {
-    let (store, storage) = moody(&memory().await, true);
-    store.set(Mood::Works);
+    let (store, storage) = faulty(&memory().await, true);
     let shard = open(&storage).await;
     enqueue(&shard, say::plain(&say::job("t", "one"))).await;
-    store.set(Mood::Fails);
+    let outage = store.inject(FAILS, Requests::all());
     let _ = within(shard.call(say::enqueue(say::plain(&say::job("t", "two"))))).await;
     within(shard.close()).await;
     assert_eq!(*shard.state().borrow(), ShardState::Closed);
-    store.set(Mood::Works);
+    outage.end();
     let shard = start(&storage).await;
     reaches(&shard, |state| *state == ShardState::Open).await;
     assert_eq!(

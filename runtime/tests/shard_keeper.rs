@@ -23,9 +23,12 @@ use silo_runtime::storage::clock::{SystemWallClock, WallClock};
 use silo_runtime::storage::config::BackendConfig;
 use silo_runtime::storage::error::StorageError;
 use silo_runtime::storage::shard::ShardStore;
+use silo_test_faults::fault::{Fault, Requests};
+use silo_test_faults::store::FaultyStore;
 
 use crate::common::disk::{
-    Mood, Moody, context, entry, impatient, memory, moody, moody_with, open, reaches, start, within,
+    FAILS, context, entry, faulty, faulty_with, impatient, log_puts, memory, open, reaches, start,
+    within,
 };
 use crate::common::say;
 
@@ -41,11 +44,11 @@ async fn another_opens(storage: &Storage) -> ShardStore {
 }
 
 /// Makes a shard lose its storage, which then works again.
-async fn stumble(store: &Moody, shard: &Shard, id: &str) {
-    store.set(Mood::Fails);
+async fn stumble(store: &FaultyStore, shard: &Shard, id: &str) {
+    let outage = store.inject(FAILS, Requests::all());
     enqueue(shard, id).await.unwrap_err();
     reaches(shard, |state| *state == ShardState::Opening).await;
-    store.set(Mood::Works);
+    outage.end();
 }
 
 async fn settles(shard: &Shard) -> ShardState {
@@ -61,13 +64,13 @@ async fn objects_below(storage: &Storage, prefix: &str) -> usize {
 #[silo::test]
 async fn a_shard_that_another_process_took_meanwhile_is_not_won_back() {
     let inner = memory().await;
-    let (store, storage) = moody(&inner, true);
+    let (store, storage) = faulty(&inner, true);
     let shard = open(&storage).await;
-    store.set(Mood::Fails);
+    let outage = store.inject(FAILS, Requests::all());
     enqueue(&shard, "one").await.unwrap_err();
     reaches(&shard, |state| *state == ShardState::Opening).await;
     let other = another_opens(&inner).await;
-    store.set(Mood::Works);
+    outage.end();
 
     let state = settles(&shard).await;
     assert!(matches!(state, ShardState::Fenced(_)), "{state:?}");
@@ -79,10 +82,10 @@ async fn a_shard_that_another_process_took_meanwhile_is_not_won_back() {
 #[silo::test]
 async fn openings_that_fail_after_their_claim_lose_the_shard_to_nobody() {
     let inner = memory().await;
-    let (store, storage) = moody(&inner, true);
+    let (store, storage) = faulty(&inner, true);
     let shard = open(&storage).await;
     let manifests = format!("{}/manifest", entry(&inner).await.path);
-    store.set(Mood::FailsToLog);
+    let outage = store.inject(FAILS, log_puts());
     enqueue(&shard, "one").await.unwrap_err();
     // Openings claim the shard and then cannot fence the log.
     let before = objects_below(&inner, &manifests).await;
@@ -92,7 +95,7 @@ async fn openings_that_fail_after_their_claim_lose_the_shard_to_nobody() {
         }
     })
     .await;
-    store.set(Mood::Works);
+    outage.end();
     assert_eq!(settles(&shard).await, ShardState::Open);
     enqueue(&shard, "two").await.unwrap();
     shard.close().await;
@@ -101,15 +104,15 @@ async fn openings_that_fail_after_their_claim_lose_the_shard_to_nobody() {
 #[silo::test]
 async fn data_that_is_gone_is_not_taken_for_an_empty_shard() {
     let inner = memory().await;
-    let (store, storage) = moody(&inner, true);
+    let (store, storage) = faulty(&inner, true);
     let shard = open(&storage).await;
     enqueue(&shard, "one").await.unwrap();
-    store.set(Mood::Fails);
+    let outage = store.inject(FAILS, Requests::all());
     enqueue(&shard, "two").await.unwrap_err();
     reaches(&shard, |state| *state == ShardState::Opening).await;
     let path = entry(&inner).await.path;
     inner.delete_database(&path).await.unwrap();
-    store.set(Mood::Works);
+    outage.end();
 
     assert_gone(&settles(&shard).await);
     shard.close().await;
@@ -159,9 +162,9 @@ async fn a_shard_whose_data_is_deleted_underneath_is_broken() {
 #[silo::test]
 async fn a_shard_created_by_an_opening_that_failed_half_way_is_opened() {
     let inner = memory().await;
-    let (store, storage) = moody(&inner, true);
+    let (store, storage) = faulty(&inner, true);
     let path = entry(&inner).await.path;
-    store.set(Mood::FailsToLog);
+    let outage = store.inject(FAILS, log_puts());
     let shard = start(&storage).await;
     within(async {
         while objects_below(&inner, &format!("{path}/manifest")).await < 3 {
@@ -169,7 +172,7 @@ async fn a_shard_created_by_an_opening_that_failed_half_way_is_opened() {
         }
     })
     .await;
-    store.set(Mood::Works);
+    outage.end();
     assert_eq!(settles(&shard).await, ShardState::Open);
     enqueue(&shard, "one").await.unwrap();
     shard.close().await;
@@ -239,7 +242,7 @@ async fn a_shard_that_panics_again_and_again_is_broken() {
 
 #[silo::test]
 async fn a_shard_that_opens_and_fails_at_once_is_opened_less_and_less_often() {
-    let (store, storage) = moody(&memory().await, true);
+    let (store, storage) = faulty(&memory().await, true);
     let shard = open(&storage).await;
     let mut waited = Duration::ZERO;
     for round in 0..3 {
@@ -284,7 +287,7 @@ async fn an_opening_that_took_long_proves_nothing() {
     config.shard.compaction_poll_ms = 3_600_000;
     config.time_limits.request_ms = 300;
     config.time_limits.close_ms = 300;
-    let (store, storage) = moody_with(&inner, true, &config);
+    let (store, storage) = faulty_with(&inner, true, &config);
     let ordinary = context(&storage);
     let clock = Arc::new(Jumping {
         clock: Arc::clone(&ordinary.clock),
@@ -297,9 +300,9 @@ async fn an_opening_that_took_long_proves_nothing() {
     };
     let shard = Shard::start(entry(&inner).await, context);
     assert_eq!(settles(&shard).await, ShardState::Open);
-    store.set(Mood::Hangs);
+    let outage = store.inject(Fault::Hangs, Requests::all());
     let told = within(shard.call(Command::Result(say::job("t", "one")))).await;
     assert!(told.is_err(), "{told:?} was answered without proof");
-    store.set(Mood::Works);
+    outage.end();
     shard.close().await;
 }

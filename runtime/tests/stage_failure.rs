@@ -24,6 +24,7 @@ fn stamp(number: u64) -> Stamp {
     Stamp {
         now: Timestamp::from_millis(START),
         entropy: say::entropy(number),
+        retention: silo_core::types::retention::Retention::FOREVER,
     }
 }
 

@@ -3,12 +3,12 @@
 //!
 //! * [`server`]: the server
 //! * [`raw`]: calls by hand, for what a proper client would not send
-//! * [`store`]: storage on which single shards can be held up
+//! * [`load`]: producers and workers that note what they are told, and check it afterwards
 //! * [`certificates`]: CAs made on the spot, and what they sign
 //! * [`messages`]: requests with little to say, to be changed where a test wants it
 
 pub mod certificates;
+pub mod load;
 pub mod messages;
 pub mod raw;
 pub mod server;
-pub mod store;

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use silo_core::types::time::Millis;
@@ -18,14 +19,13 @@ use silo_runtime::service::listener::Listener;
 use silo_runtime::service::tls::Tls;
 use silo_runtime::service::{ServeError, ServiceOptions, serve};
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
-use silo_runtime::storage::clock::SystemWallClock;
-use silo_runtime::storage::config::{BackendConfig, StorageConfig};
+use silo_runtime::storage::clock::{SystemWallClock, WallClock};
+use silo_runtime::storage::config::{BackendConfig, StorageConfig, TimeLimits};
+use silo_test_faults::store::FaultyStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-
-use crate::store::Holding;
 
 /// Why a test could not be set up, or did not end cleanly.
 pub type Trouble = Box<dyn Error + Send + Sync>;
@@ -50,6 +50,32 @@ pub struct Setup {
     pub service: ServiceOptions,
     /// TLS, when it is spoken.
     pub tls: Option<Arc<Tls>>,
+    /// The bounds of storage. Its backend is not looked at.
+    pub storage: StorageConfig,
+    /// Where the objects are: shared with every server that is set up with a clone of this.
+    pub bucket: Arc<dyn ObjectStore>,
+    /// The clock of the machine.
+    pub wall: Arc<dyn WallClock>,
+}
+
+/// Limits a hundredth as long as those that a server has by itself, so that a second without
+/// storage is to them what minutes are to those.
+#[must_use]
+pub fn impatient() -> StorageConfig {
+    let mut config = StorageConfig::new(BackendConfig::Memory);
+    config.shard.object_store_retries_max = 1;
+    config.shard.manifest_poll_ms = 30;
+    config.shard.compaction_poll_ms = 50;
+    config.time_limits = TimeLimits {
+        open_ms: 1_200,
+        read_ms: 300,
+        write_ms: 600,
+        flush_ms: 600,
+        request_ms: 100,
+        close_ms: 300,
+        delete_ms: 1_200,
+    };
+    config
 }
 
 impl Default for Setup {
@@ -62,6 +88,9 @@ impl Default for Setup {
             put_delay: Duration::ZERO,
             service: ServiceOptions::default(),
             tls: None,
+            storage: StorageConfig::new(BackendConfig::Memory),
+            bucket: Arc::new(InMemory::new()),
+            wall: Arc::new(SystemWallClock::default()),
         }
     }
 }
@@ -74,9 +103,9 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     /// Its storage, which can be made slow.
-    pub store: Arc<ThrottledStore<InMemory>>,
-    /// The same, where single shards can be held up.
-    pub holding: Arc<Holding>,
+    pub store: Arc<ThrottledStore<Arc<dyn ObjectStore>>>,
+    /// The same, which fails as it is told to.
+    pub faulty: Arc<FaultyStore>,
     /// Cancelled to shut it down.
     pub shutdown: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -112,14 +141,17 @@ impl Server {
             wait_put_per_call: setup.put_delay,
             ..ThrottleConfig::default()
         };
-        let store = Arc::new(ThrottledStore::new(InMemory::new(), delays));
-        let holding = Arc::new(Holding::new(store.clone()));
-        let storage = storage(&holding)?;
+        let store = Arc::new(ThrottledStore::new(setup.bucket, delays));
+        let faulty = FaultyStore::new(store.clone());
+        let storage = storage(&faulty, &setup.storage)?;
         let context = ShardContext {
             storage,
-            clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
-            wall: Arc::new(SystemWallClock::default()),
-            limits: StageLimits::default(),
+            clock: Arc::new(SlewedClock::new(Shared(Arc::clone(&setup.wall)))),
+            wall: setup.wall,
+            limits: StageLimits {
+                proof_window: Millis::new(setup.lease_ms / 3),
+                ..StageLimits::default()
+            },
         };
         let node = Arc::new(Node::start(options, context).await?);
         let shutdown = CancellationToken::new();
@@ -133,7 +165,7 @@ impl Server {
             node,
             address,
             store,
-            holding,
+            faulty,
             shutdown,
             serving,
         })
@@ -180,7 +212,6 @@ impl Server {
     /// When the service ended badly.
     pub async fn stop(self) -> Result<(), Trouble> {
         self.set_put_delay(Duration::ZERO);
-        self.holding.release();
         self.shutdown.cancel();
         self.serving.await??;
         self.node.close().await;
@@ -188,11 +219,20 @@ impl Server {
     }
 }
 
-fn storage(store: &Arc<Holding>) -> Result<Storage, Trouble> {
+/// The clock of a machine, for whoever wants one of its own.
+#[derive(Debug)]
+struct Shared(Arc<dyn WallClock>);
+
+impl WallClock for Shared {
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms()
+    }
+}
+
+fn storage(store: &Arc<FaultyStore>, config: &StorageConfig) -> Result<Storage, Trouble> {
     let abilities = StoreAbilities {
         conditional_replace: true,
     };
-    let config = StorageConfig::new(BackendConfig::Memory);
     let store = Arc::clone(store);
-    Ok(Storage::with_object_store(store, abilities, &config)?)
+    Ok(Storage::with_object_store(store, abilities, config)?)
 }

@@ -11,6 +11,7 @@ use silo_runtime::proto::{
     CancelJobRequest, EnqueueRequest, Failure, FlushShardRequest, GetClusterInfoRequest,
     GetJobRequest, GetNodeInfoRequest, LeaseTasksRequest, OwnedShardInfo, Task,
 };
+use silo_test_faults::fault::{Fault, Operation, Requests};
 use silo_tests::messages::{cancel, data, enqueue, get, heartbeat, lease, reason, report};
 use silo_tests::server::{Client, Server, Setup, Trouble};
 use tokio::time::timeout;
@@ -220,7 +221,8 @@ async fn one_slow_shard_does_not_hold_up_the_others_tasks() -> Result<(), Troubl
         fill(&mut c, &tenant, 2).await?;
     }
     let slow = server.node.shards()[2].entry().clone();
-    server.holding.hold(&slow.path);
+    let writes = Requests::of([Operation::Put]).within(&slow.path);
+    let held = server.faulty.inject(Fault::Waits, writes);
     // Without a bound on the wait this would take until the call's deadline.
     let answer = timeout(Duration::from_secs(30), c.lease_tasks(lease(100))).await??;
     let tasks = answer.into_inner().tasks;
@@ -228,7 +230,7 @@ async fn one_slow_shard_does_not_hold_up_the_others_tasks() -> Result<(), Troubl
     let slow_id = slow.shard_id.to_string();
     assert!(!shards_of(&tasks).contains(&slow_id));
     // What it leased meanwhile is handed back and not lost for an hour.
-    server.holding.release();
+    held.end();
     let named = || LeaseTasksRequest {
         shard: Some(slow_id.clone()),
         ..lease(100)

@@ -1,12 +1,13 @@
 //! What a shard does per second, in process, on one machine.
 //!
-//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim|retention] [--store
-//!         memory|fs|fsync] [--jobs N] [--callers N] [--rest SECONDS]
+//!     cargo bench -p silo-runtime --bench shard -- [enqueue|lifecycle|claim|expire|retention]
+//!         [--store memory|fs|fsync] [--jobs N] [--callers N] [--rest SECONDS]
 //!
-//! Without arguments: everything but `retention` on every store. `claim` measures one lease of one task behind so
-//! many jobs that were consumed before (`--jobs`, default 1,000,000). Closed loops: a caller sends
-//! its next command when the last is answered, so latencies here say how a busy shard feels, not
-//! how an overloaded one does.
+//! Without arguments: everything but `retention` on every store. `claim` measures one lease of one
+//! task behind so many jobs that were consumed before (`--jobs`, default 1,000,000). `expire`
+//! measures what another tenant's enqueues take before and while so many leases (default 100,000)
+//! end at once. Closed loops: a caller sends its next command when the last is answered, so
+//! latencies here say how a busy shard feels, not how an overloaded one does.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(
@@ -53,6 +54,8 @@ use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
 const RUN_MAX: Duration = Duration::from_secs(120);
 /// Workers beside the producers, each with up to 32 tasks.
 const LIFECYCLE_WORKERS: usize = 8;
+/// Long enough to take all leases of `expire` before the first one ends.
+const LEASE: Millis = Millis::from_secs(30);
 const TENANTS: u64 = 16;
 const PAYLOAD_BYTES: usize = 256;
 
@@ -79,8 +82,10 @@ async fn run(options: &Options, what: &str, store: &str) {
         "retention" => retention::slatedb(),
         _ => SlateDbOverrides::default(),
     };
-    let shard = open(store, folder.path(), slatedb).await;
+    let storage = storage(store, folder.path(), slatedb).await;
+    let shard = start(&storage).await;
     match what {
+        "expire" => return expire(options, store, &storage, shard).await,
         "enqueue" => enqueue(options, store, &shard).await,
         "lifecycle" => lifecycle(options, store, &shard).await,
         "claim" => claim(options, store, &shard).await,
@@ -188,11 +193,58 @@ async fn claim(options: &Options, store: &str, shard: &Arc<Shard>) {
     meter.report("claim", store, latencies);
 }
 
+/// All of a tenant's leases end in the same moment; another tenant goes on as before.
+async fn expire(options: &Options, store: &str, storage: &Storage, shard: Arc<Shard>) {
+    let leases = options.jobs.unwrap_or(100_000);
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    callers(options.callers, |_| {
+        let (shard, next) = (Arc::clone(&shard), Arc::clone(&next));
+        async move {
+            while let Some(number) = take(&next, leases, began) {
+                shard.call(single_tenant_job(number)).await.unwrap();
+            }
+            Vec::new()
+        }
+    })
+    .await;
+    let mut leased = 0;
+    while leased < leases {
+        leased += lease(&shard, 1000).await.len() as u64;
+    }
+    // Each lease lasts its time anew from the opening.
+    shard.close().await;
+    let shard = start(storage).await;
+    let running = async || shard.totals().await.unwrap().running;
+    while running().await < leases {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let other = || enqueue_for(Tenant::parse("another").unwrap());
+    let calm = Meter::start();
+    let mut latencies = Vec::new();
+    while running().await == leases && calm.began.elapsed() < RUN_MAX {
+        let began = Instant::now();
+        shard.call(other()).await.unwrap();
+        latencies.push(began.elapsed());
+    }
+    calm.report("calm", store, latencies);
+    let expiring = Meter::start();
+    let mut latencies = Vec::new();
+    while running().await > 0 && expiring.began.elapsed() < RUN_MAX {
+        let began = Instant::now();
+        shard.call(other()).await.unwrap();
+        latencies.push(began.elapsed());
+    }
+    expiring.report("expiring", store, latencies);
+    shard.close().await;
+}
+
 async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
     let grantee = Grantee {
         worker: WorkerId::parse("bench").unwrap(),
         lease: None,
-        lease_default: Millis::from_secs(60),
+        lease_default: LEASE,
     };
     let group = TaskGroup::parse("bench").unwrap();
     let lease = Lease {
@@ -252,7 +304,7 @@ fn enqueue_kept(tenant: Tenant, kept: Option<Millis>) -> Command {
     }))
 }
 
-async fn open(store: &str, folder: &std::path::Path, slatedb: SlateDbOverrides) -> Arc<Shard> {
+async fn storage(store: &str, folder: &std::path::Path, slatedb: SlateDbOverrides) -> Storage {
     let backend = match store {
         "memory" => BackendConfig::Memory,
         _ => BackendConfig::Fs {
@@ -264,12 +316,15 @@ async fn open(store: &str, folder: &std::path::Path, slatedb: SlateDbOverrides) 
         slatedb,
         ..StorageConfig::new(backend)
     };
-    let storage = Storage::open(&config).await.unwrap();
-    let catalog = ShardCatalog::open(&storage, NonZeroU32::MIN, 0)
+    Storage::open(&config).await.unwrap()
+}
+
+async fn start(storage: &Storage) -> Arc<Shard> {
+    let catalog = ShardCatalog::open(storage, NonZeroU32::MIN, 0)
         .await
         .unwrap();
     let context = ShardContext {
-        storage,
+        storage: storage.clone(),
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
@@ -400,6 +455,8 @@ impl Options {
     fn whats(&self) -> Vec<&str> {
         self.what
             .as_deref()
-            .map_or(vec!["enqueue", "lifecycle", "claim"], |what| vec![what])
+            .map_or(vec!["enqueue", "lifecycle", "claim", "expire"], |what| {
+                vec![what]
+            })
     }
 }

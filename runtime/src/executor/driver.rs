@@ -11,6 +11,7 @@ use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
+use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::view::NeedItem;
 use silo_core::table::tenant::Tallies;
@@ -106,7 +107,7 @@ pub(crate) async fn drive(
         last_write: Instant::now(),
         wal_flushes: 0,
         is_flushing_tables: false,
-        groups_version: None,
+        groups_told: None,
         around,
     };
     driver.run(inbox).await
@@ -126,7 +127,7 @@ struct Driver {
     durable_seen: u64,
     wal_flushes: u32,
     is_flushing_tables: bool,
-    groups_version: Option<u64>,
+    groups_told: Option<(u64, bool)>,
 }
 
 /// Tasks that do not reach their worker.
@@ -206,6 +207,11 @@ impl Driver {
             };
             if let Some(cause) = failure {
                 return self.fail(cause);
+            }
+            // A shard that ticks and writes without a pause must still hear what is asked.
+            while !is_closing && requests.len() < INBOX_BATCH_MAX {
+                let Ok(request) = inbox.try_recv() else { break };
+                requests.push(request);
             }
             for request in requests.drain(..) {
                 self.take_request(request);
@@ -386,12 +392,12 @@ impl Driver {
     /// Tells the node which task groups have work here, when that has changed.
     fn publish_groups(&mut self) {
         let soft = self.stage.soft();
-        let version = soft.groups_version();
-        if self.groups_version == Some(version) {
+        let knows_all = self.stage.knows_its_work();
+        let news = (soft.groups_version(), knows_all);
+        if self.groups_told.replace(news) == Some(news) {
             return;
         }
-        self.groups_version = Some(version);
-        self.around.groups.send_replace(if soft.is_recovered() {
+        self.around.groups.send_replace(if knows_all {
             ReadyGroups::Known(soft.groups().cloned().collect())
         } else {
             ReadyGroups::Unknown
@@ -476,14 +482,28 @@ async fn complete(store: &ShardStore, mut reply: Reply) -> (Answer, Undelivered)
         let (whole, undelivered) = deliverable(tasks, read);
         return (Answer::Reply(Reply::Leased(whole)), undelivered);
     }
-    let is_whole = read.iter().all(Result::is_ok);
-    let failed = Answer::Failed(Failure::Unreadable);
-    let answer = if is_whole {
-        Answer::Reply(reply)
-    } else {
-        failed
+    let answer = match read.into_iter().filter_map(Result::err).max() {
+        None => Answer::Reply(reply),
+        Some(Missing::ForNow) => Answer::Failed(Failure::Unreadable),
+        Some(Missing::ForGood(reason)) => damaged(&reply, &reason),
     };
     (answer, Undelivered::default())
+}
+
+/// Data of a job that will never be read: whoever asks again fares no better.
+fn damaged(reply: &Reply, reason: &str) -> Answer {
+    let key = if let Reply::Job(job) = reply {
+        Some(&job.key)
+    } else if let Reply::Result(result) = reply {
+        Some(&result.key)
+    } else {
+        None
+    };
+    let Some(key) = key else {
+        return Answer::Failed(Failure::Unreadable);
+    };
+    error!(tenant = %key.tenant, job = %key.job, reason, "a job could not be shown");
+    Answer::Reply(Reply::Refused(Refusal::Quarantined(key.clone())))
 }
 
 /// Parts tasks by whether their payload, where it had to be read, was.
@@ -507,7 +527,8 @@ fn deliverable(tasks: Vec<Task>, read: Vec<Result<(), Missing>>) -> (Vec<Task>, 
     (whole, undelivered)
 }
 
-/// Why data could not be read.
+/// Why data could not be read; the worst is last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
     /// Storage did not answer.
     ForNow,

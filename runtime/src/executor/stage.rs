@@ -35,7 +35,9 @@ use crate::executor::loads::{LoadId, Loads};
 use crate::executor::output::{Loaded, Output};
 use crate::executor::pending::{Pending, cost};
 use crate::executor::proof::Proof;
-use crate::executor::replies::{Answer, Failure, Held, Replies, is_whole_lease, proof_window};
+use crate::executor::replies::{
+    Answer, Failure, Held, Replies, is_no_task, is_whole_lease, proof_window,
+};
 use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
@@ -57,6 +59,8 @@ pub struct Stage<C> {
     command_bytes: usize,
     is_ticking: bool,
     no_tick_before: Timestamp,
+    /// The rows of the last tick could not be read: there may be work that nobody knows of.
+    is_blind: bool,
     is_closing: bool,
     loads: Loads<C>,
     /// Decisions that changed something, so far.
@@ -91,6 +95,7 @@ impl<C> Stage<C> {
             command_bytes: 0,
             is_ticking: false,
             no_tick_before: Timestamp::MIN,
+            is_blind: false,
             is_closing: false,
             loads: Loads::new(),
             changes: 0,
@@ -296,6 +301,12 @@ impl<C> Stage<C> {
         (self.commands, self.command_bytes)
     }
 
+    /// Whether all ready work is known, as far as it can be: rows could be read whenever they were
+    /// needed.
+    pub fn knows_its_work(&self) -> bool {
+        self.soft.is_recovered() && !self.is_blind
+    }
+
     /// The hints. For tests and the simulator.
     pub const fn soft(&self) -> &Soft {
         &self.soft
@@ -452,13 +463,18 @@ impl<C> Stage<C> {
     }
 
     fn answer(&mut self, pending: Pending<C>, judged: Judged) {
-        self.forget_command(&pending);
-        let Some(caller) = pending.caller else { return };
+        self.is_blind &= !pending.is_own_tick;
         let Judged {
             reply,
             round,
             has_changes,
         } = judged;
+        // Workers would take it for an idle shard.
+        if self.is_blind && pending.leases_from().is_some() && is_no_task(&reply) {
+            return self.give_up(pending, Failure::Unreadable);
+        }
+        self.forget_command(&pending);
+        let Some(caller) = pending.caller else { return };
         // What writes nothing, a refusal or a read, may always be sent again.
         let is_repeatable = !has_changes || pending.command.is_repeatable();
         // Tasks that went to nobody because proof could not be had would stay leased: without fresh
@@ -520,6 +536,7 @@ impl<C> Stage<C> {
         self.forget_command(&pending);
         if pending.is_own_tick {
             self.no_tick_before = self.now.after(TICK_PAUSE);
+            self.is_blind = true;
         }
         if let Some(caller) = pending.caller {
             self.outputs

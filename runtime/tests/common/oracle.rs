@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
 use silo_core::invariants::{check_all, check_soft, check_step};
+use silo_core::shard::command::Command;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::Rows;
@@ -110,17 +111,18 @@ impl Oracle {
         fold(&mut self.soft, &mut self.rows, &decided.decision);
         // Commands are stamped when they come, and may be decided after later ones.
         self.now = self.now.max(decided.stamp.now);
+        let (command, now) = (decided.command.clone(), decided.stamp.now);
         self.decisions.push((decided, before));
-        self.check_invariants()
+        self.check_invariants(&command, now)
     }
 
-    fn check_invariants(&mut self) -> Checked {
+    fn check_invariants(&mut self, command: &Command, now: Timestamp) -> Checked {
         if self.is_damaged {
             return Ok(());
         }
         let image = Image::read(&self.rows.map);
         let mut found = check_all(&image);
-        found.extend(check_step(&self.image, &image));
+        found.extend(check_step(&self.image, &image, Some(command), now));
         found.extend(check_soft(&image, &self.soft, self.now));
         self.image = image;
         self.invariants_checked += 1;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::heartbeat::Heartbeat;
+use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
 use silo_core::shard::commands::inspect::Get;
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
@@ -14,10 +15,11 @@ use silo_core::table::job::JobKey;
 use silo_core::table::tenant::Queue;
 use silo_core::types::entropy::{Entropy, RequestId};
 use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
-use silo_core::types::time::Millis;
+use silo_core::types::time::{Millis, Timestamp};
 
 /// How long a lease lasts when nobody says otherwise.
 pub const LEASE_MS: u64 = 5_000;
@@ -62,8 +64,34 @@ pub fn plain(key: &JobKey) -> Enqueue {
         retry: None,
         max_crashes: 2,
         lease: None,
+        retention: Retention::FOREVER,
         metadata: BTreeMap::new(),
         payload: Bytes::from_static(b"\xc0"),
+    }
+}
+
+/// A job to import, with so many failed attempts.
+pub fn imported(key: &JobKey, failures: u8) -> ImportJob {
+    let plain = plain(key);
+    let attempt = |number: u8| ImportAttempt {
+        started_at: Timestamp::from_millis(number.into()),
+        finished_at: Timestamp::from_millis(i64::from(number) + 1),
+        how: ImportEnding::Failed {
+            code: "E".to_owned(),
+            data: Bytes::from_static(b"\xc0"),
+        },
+    };
+    ImportJob {
+        tenant: plain.tenant,
+        id: key.job.clone(),
+        queue: plain.queue,
+        enqueued_at: None,
+        start_at: None,
+        retry: Some(policy(3)),
+        max_crashes: plain.max_crashes,
+        metadata: plain.metadata,
+        payload: plain.payload,
+        attempts: (0..failures).map(attempt).collect(),
     }
 }
 

@@ -3,9 +3,13 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use silo_core::shard::command::Command;
+use silo_core::shard::commands::enqueue::EnqueueAll;
+use silo_core::shard::commands::import::Import;
+use silo_core::shard::commands::inspect::ListSetAside;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::table::job::JobKey;
 use silo_core::types::name::Priority;
+use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 use silo_runtime::executor::flushing::FlushPolicy;
@@ -27,7 +31,16 @@ pub enum Op {
         is_repeatable: bool,
         is_named: bool,
         is_large: bool,
+        kept: Option<u16>,
     },
+    /// Several at once, all or none.
+    EnqueueAll(u8, u8),
+    /// With so many failed attempts.
+    Import(u8, u8),
+    Delete(u8),
+    Restart(u8),
+    Expedite(u8),
+    ListSetAside,
     Lease {
         group: bool,
         tasks_max: u8,
@@ -81,9 +94,16 @@ pub fn op() -> impl Strategy<Value = Op> {
         proptest::option::weighted(0.3, 0..3000u16),
         proptest::option::weighted(0.6, 0..3u8),
         (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1)),
+        proptest::option::weighted(0.3, 0..6000u16),
     )
         .prop_map(
-            |((job, group, priority), delay, retries, (is_repeatable, is_named, is_large))| {
+            |(
+                (job, group, priority),
+                delay,
+                retries,
+                (is_repeatable, is_named, is_large),
+                kept,
+            )| {
                 Op::Enqueue {
                     job,
                     group,
@@ -93,6 +113,7 @@ pub fn op() -> impl Strategy<Value = Op> {
                     is_repeatable,
                     is_named,
                     is_large,
+                    kept,
                 }
             },
         );
@@ -108,8 +129,14 @@ pub fn op() -> impl Strategy<Value = Op> {
         5 => lease,
         1 => (0..8u8).prop_map(Op::LeaseJob),
         2 => (any::<u8>(), proptest::bool::weighted(0.9)).prop_map(|(t, m)| Op::Heartbeat(t, m)),
-        4 => (any::<u8>(), 0..8u8).prop_map(|(task, outcome)| Op::Report(task, outcome)),
+        4 => (any::<u8>(), 0..9u8).prop_map(|(task, outcome)| Op::Report(task, outcome)),
         1 => (0..8u8).prop_map(Op::Cancel),
+        1 => (0..8u8, 0..4u8).prop_map(|(job, count)| Op::EnqueueAll(job, count)),
+        1 => (0..8u8, 0..4u8).prop_map(|(job, failures)| Op::Import(job, failures)),
+        1 => (0..8u8).prop_map(Op::Delete),
+        1 => (0..8u8).prop_map(Op::Restart),
+        1 => (0..8u8).prop_map(Op::Expedite),
+        1 => Just(Op::ListSetAside),
         3 => (0..8u8, any::<bool>()).prop_map(|(job, all)| Op::Get(job, all)),
         1 => (0..8u8).prop_map(Op::Result),
     ]
@@ -158,26 +185,33 @@ pub fn limits() -> impl Strategy<Value = StageLimits> {
         prop_oneof![Just(0_u64), 0..500u64],
         prop_oneof![1..4000u64, Just(1 << 20)],
         any::<bool>(),
+        proptest::option::weighted(0.3, 0..6000u64),
     )
         .prop_map(
-            |(cache, commands, batch, read_ahead, interval, unflushed, is_durable)| StageLimits {
-                commands_max: 64,
-                command_bytes_max: 1 << 20,
-                round_commands_max: commands,
-                batch_bytes_max: batch,
-                unflushed_bytes_max: unflushed,
-                cache_bytes_max: cache,
-                read_ahead_rows: read_ahead,
-                proof_window: Millis::new(1_000),
-                flush: FlushPolicy {
-                    interval: Millis::new(interval),
-                    bytes: 4 << 20,
-                },
-                dispatch: if is_durable {
-                    Dispatch::Durable
-                } else {
-                    Dispatch::Speculative
-                },
+            |(cache, commands, batch, read_ahead, interval, unflushed, is_durable, kept)| {
+                StageLimits {
+                    commands_max: 64,
+                    command_bytes_max: 1 << 20,
+                    round_commands_max: commands,
+                    batch_bytes_max: batch,
+                    unflushed_bytes_max: unflushed,
+                    cache_bytes_max: cache,
+                    read_ahead_rows: read_ahead,
+                    proof_window: Millis::new(1_000),
+                    flush: FlushPolicy {
+                        interval: Millis::new(interval),
+                        bytes: 4 << 20,
+                    },
+                    dispatch: if is_durable {
+                        Dispatch::Durable
+                    } else {
+                        Dispatch::Speculative
+                    },
+                    retention: Retention {
+                        failed: kept.map(Millis::new),
+                        ..Retention::FOREVER
+                    },
+                }
             },
         )
 }
@@ -208,6 +242,7 @@ impl Op {
                 is_repeatable,
                 is_named,
                 is_large,
+                kept,
             } => {
                 let mut enqueue = say::plain(&job_key(*job));
                 enqueue.queue.group = group_of(*group);
@@ -225,8 +260,33 @@ impl Op {
                 if *is_large {
                     enqueue.payload = Bytes::from(vec![*job; 5000]);
                 }
+                let kept = kept.map(|kept| Millis::new(kept.into()));
+                enqueue.retention.succeeded = kept;
+                enqueue.retention.cancelled = kept;
                 say::enqueue(enqueue)
             }
+            Self::EnqueueAll(first, count) => {
+                // Every third job is of the same tenant.
+                let numbers = (0..*count).map(|number| first + number * 3);
+                let jobs = numbers.map(|number| say::plain(&job_key(number)));
+                Command::EnqueueAll(EnqueueAll {
+                    jobs: jobs.collect(),
+                })
+            }
+            Self::Import(job, failures) => Command::Import(Import {
+                jobs: vec![
+                    say::imported(&job_key(*job), *failures),
+                    say::imported(&job_key(job + 1), *failures),
+                ],
+            }),
+            Self::Delete(job) => Command::Delete(job_key(*job)),
+            Self::Restart(job) => Command::Restart(job_key(*job)),
+            Self::Expedite(job) => Command::Expedite(job_key(*job)),
+            Self::ListSetAside => Command::ListSetAside(ListSetAside {
+                tenant: None,
+                after: None,
+                jobs_max: 3,
+            }),
             Self::Lease {
                 group,
                 tasks_max,
@@ -342,6 +402,9 @@ fn outcome_of(number: u8) -> Outcome {
         0..=2 => say::success(b"done"),
         3..=5 => say::failure(),
         6 => Outcome::Cancelled,
+        7 => Outcome::Snooze {
+            delay: Millis::new(700),
+        },
         _ => Outcome::Release,
     }
 }

@@ -126,7 +126,13 @@ impl World {
         self.numbers += 1;
         let now = Timestamp::from_millis(self.now);
         let entropy = entropy(self.numbers);
-        (self.numbers, Stamp { now, entropy })
+        let retention = self.limits.retention;
+        let stamp = Stamp {
+            now,
+            entropy,
+            retention,
+        };
+        (self.numbers, stamp)
     }
 
     /// Sends a command; says who waits for its answer, unless the stage is full.
@@ -450,7 +456,11 @@ impl World {
             Answer::Failed(failure) => {
                 self.failures += 1;
                 let may = match failure {
-                    Failure::Unreadable => self.loads_failed > 0 && decided.is_none(),
+                    // Whoever finds no task while ticks cannot read is told so.
+                    Failure::Unreadable => {
+                        let is_no_task = |decided: &Decided| matches!(&decided.decision.reply, Reply::Leased(tasks) if tasks.is_empty());
+                        self.loads_failed > 0 && decided.is_none_or(|(_, d)| is_no_task(d))
+                    }
                     Failure::Unproven => {
                         self.is_proof_late() && decided.is_some_and(changes_nothing)
                     }
