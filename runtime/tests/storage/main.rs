@@ -15,6 +15,7 @@ mod compaction;
 mod config;
 mod fencing;
 mod layout;
+mod probe;
 mod range;
 mod separate_log;
 mod shard;
