@@ -3,7 +3,7 @@
 //!
 //! `SILO_KILLS=100` kills more often; `SILO_SEED=N` repeats the moments of an earlier run;
 //! `SILO_TEST_S3=http://HOST:PORT` keeps the data in the bucket `silo-test` of that endpoint, as in
-//! `scripts/with-s3 cargo test -p silo --test kill_nine`.
+//! `scripts/with-store s3 cargo test -p silo --test kill_nine`.
 
 #![cfg(test)]
 #![allow(
@@ -45,9 +45,11 @@ async fn nothing_acknowledged_is_lost_and_only_leases_in_flight_run_again() {
     eprintln!("{kills} kills, SILO_SEED={seed}");
     let dice = Entropy(u128::from(seed).to_le_bytes());
 
-    let site = match std::env::var("SILO_TEST_S3") {
-        Ok(endpoint) => Site::on_s3(&endpoint),
-        Err(_) => Site::new(),
+    // A server lives until somewhere between "just starting" and "well under way", which comes
+    // later where each request takes its time.
+    let (site, life_ms) = match std::env::var("SILO_TEST_S3") {
+        Ok(endpoint) => (Site::on_s3(&endpoint), 100..2_500),
+        Err(_) => (Site::new(), 100..1_000),
     };
     let mut server = site.start();
     let client = server.client().await;
@@ -60,8 +62,9 @@ async fn nothing_acknowledged_is_lost_and_only_leases_in_flight_run_again() {
         tasks.spawn(work(client.clone(), Arc::clone(&load), worker));
     }
     for kill in 0..kills {
-        // Between "just starting" and "well under way".
-        tokio::time::sleep(Duration::from_millis(100 + dice.number(kill) % 900)).await;
+        let span = life_ms.end - life_ms.start;
+        let life = Duration::from_millis(life_ms.start + dice.number(kill) % span);
+        tokio::time::sleep(life).await;
         server.kill_nine();
         server = site.start();
     }

@@ -2,6 +2,7 @@
 //! refused, and with which words.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 use std::path::PathBuf;
 
@@ -255,4 +256,25 @@ async fn logs_in_memory_do_not_protect_data_that_is_kept() {
         refused.contains("would lose acknowledged jobs"),
         "{refused}"
     );
+}
+
+#[silo::test]
+async fn the_examples_of_the_book_are_understood() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/storage.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut examples = 0;
+    for example in page.split("```toml\n").skip(1) {
+        let example = example.split("```").next().unwrap();
+        let table: toml::Table = toml::from_str(example).unwrap();
+        let config: StorageConfig = table["database"].clone().try_into().unwrap();
+        // Of memory, so that nothing is touched: the settings are what can be wrong.
+        let config = StorageConfig {
+            backend: BackendConfig::Memory,
+            wal: None,
+            ..config
+        };
+        open(&config, &environment(&[])).await.unwrap();
+        examples += 1;
+    }
+    assert!(examples >= 7, "{examples}");
 }

@@ -125,8 +125,9 @@ impl Storage {
         &self.time_limits
     }
 
-    /// Deletes the database at `path`, its write-ahead log, and whatever else is below it; nothing will open at this path
-    /// again. Repeating it is harmless, and finishes what an interrupted deletion left.
+    /// Deletes the database at `path`, its write-ahead log, and whatever else is below it; nothing
+    /// will open at this path again. Repeating it is harmless, and finishes what an interrupted
+    /// deletion left.
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] if the store does not answer in time; some of it may then be

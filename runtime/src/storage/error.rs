@@ -45,9 +45,9 @@ pub enum StorageError {
     },
     /// The data was written by a newer release of this program. Upgrade; nothing was changed.
     #[error(
-        "{what} has format {found}, and this release ({}) reads the formats 1 to {supported}: start \
-         the release that was used last, or any later one (the page \"Formats\" of the book says \
-         which release reads which format); the data is whole, and nothing of it was changed",
+        "{what} has format {found}, and this release ({}) reads the formats 1 to {supported}: \
+         start the release that was used last, or any later one (docs/guides/formats.md says which \
+         release reads which format); the data is whole, and nothing of it was changed",
         env!("CARGO_PKG_VERSION")
     )]
     NewerFormat {

@@ -77,9 +77,10 @@ impl SlateDbOverrides {
         while let Some((prefix, table)) = tables.pop() {
             for (key, value) in table {
                 let name = format!("{prefix}{key}");
-                match value {
-                    Value::Object(inner) => tables.push((format!("{name}."), inner)),
-                    leaf => leaves.push((name, leaf.clone())),
+                if let Value::Object(inner) = value {
+                    tables.push((format!("{name}."), inner));
+                } else {
+                    leaves.push((name, value.clone()));
                 }
             }
         }

@@ -147,7 +147,8 @@ pub async fn probe(
         let replaced = store.put_opts(&path, PutPayload::new(), options).await;
         let conditional_replace = match replaced {
             Err(Error::Precondition { .. }) => true,
-            Ok(_) | Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => false,
+            Ok(_) => false,
+            Err(error) if is_unsupported(&error) => false,
             Err(error) => return Err(failed(error)),
         };
         Ok(StoreAbilities {
@@ -163,12 +164,18 @@ const PROBE: &str = "try out conditional writes";
 const PROBE_OBJECT: &str = "conditional-write";
 
 fn refused_condition(error: Error) -> StorageError {
-    match error {
-        Error::NotImplemented { .. } | Error::NotSupported { .. } => {
-            no_conditions("its client is set up without them")
-        }
-        other => StorageError::from_object_store(PROBE, &other),
+    if is_unsupported(&error) {
+        no_conditions("its client is set up without them")
+    } else {
+        StorageError::from_object_store(PROBE, &error)
     }
+}
+
+fn is_unsupported(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NotImplemented { .. } | Error::NotSupported { .. }
+    )
 }
 
 fn no_conditions(detail: &str) -> StorageError {

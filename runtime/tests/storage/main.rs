@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that meets the unexpected should stop there, in helpers too"
 )]
 
@@ -14,6 +15,7 @@ mod compaction;
 mod config;
 mod fencing;
 mod layout;
+mod probe;
 mod range;
 mod separate_log;
 mod shard;
