@@ -115,24 +115,32 @@ async fn puts_are_done_and_reported_as_failed() -> Result<(), Trouble> {
 
 #[silo::test]
 async fn a_third_of_all_requests_is_throttled() -> Result<(), Trouble> {
-    let some = Requests::all().per_mille(300);
-    let throttled = Fault::Fails(Kind::Throttled);
     // With the limits of production nobody notices but by waiting.
     let patient = Server::start(Setup::default()).await?;
-    let notes = outage_of(patient, MINUTES, throttled, some.clone()).await?;
+    let notes = outage_of(patient, MINUTES, THROTTLED, some()).await?;
     assert_eq!(notes.refusals, BTreeMap::new());
-    // With a single repetition shards fail again and again, and still nothing is lost.
-    outage(throttled, some).await?;
     Ok(())
+}
+
+/// The shard fails again and again, and still nothing is lost.
+#[silo::test]
+async fn a_third_of_all_requests_is_throttled_and_repeated_but_once() -> Result<(), Trouble> {
+    outage(THROTTLED, some()).await?;
+    Ok(())
+}
+
+const THROTTLED: Fault = Fault::Fails(Kind::Throttled);
+
+fn some() -> Requests {
+    Requests::all().per_mille(300)
 }
 
 /// As a server runs by itself; storage asks to slow down for longer than requests are repeated.
 #[silo::test]
-async fn a_quarter_of_a_minute_without_storage() -> Result<(), Trouble> {
-    let lasting = Duration::from_secs(15);
-    let throttled = Fault::Fails(Kind::Throttled);
+async fn twelve_seconds_without_storage() -> Result<(), Trouble> {
+    let lasting = Duration::from_secs(12);
     let server = Server::start(Setup::default()).await?;
-    let notes = outage_of(server, lasting, throttled, Requests::all()).await?;
+    let notes = outage_of(server, lasting, THROTTLED, Requests::all()).await?;
     assert!(refused(&notes, "OUTCOME_UNKNOWN"));
     assert!(refused(&notes, "SHARD_OPENING"));
     Ok(())

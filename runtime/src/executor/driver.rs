@@ -350,6 +350,10 @@ impl Driver {
         let Answer::Reply(mut reply) = answer else {
             return self.deliver(caller, answer);
         };
+        // Workers would take it for an idle shard.
+        if self.stage.is_blind() && matches!(&reply, Reply::Leased(tasks) if tasks.is_empty()) {
+            return self.deliver(caller, Answer::Failed(Failure::Unreadable));
+        }
         if reply.stored().is_empty() {
             return self.deliver(caller, Answer::Reply(reply));
         }
@@ -397,7 +401,7 @@ impl Driver {
     /// Tells the node which task groups have work here, when that has changed.
     fn publish_groups(&mut self) {
         let soft = self.stage.soft();
-        let knows_all = self.stage.knows_its_work();
+        let knows_all = soft.is_recovered() && !self.stage.is_blind();
         let news = (soft.groups_version(), knows_all);
         if self.groups_told.replace(news) == Some(news) {
             return;

@@ -159,8 +159,3 @@ pub(crate) fn is_whole_lease(reply: &Reply) -> bool {
     let is_whole = |task: &Task| matches!(task.payload, Content::Inline(_));
     matches!(reply, Reply::Leased(tasks) if tasks.iter().all(is_whole))
 }
-
-/// Whether a reply says that there is no task.
-pub(crate) fn is_no_task(reply: &Reply) -> bool {
-    matches!(reply, Reply::Leased(tasks) if tasks.is_empty())
-}

@@ -35,9 +35,7 @@ use crate::executor::loads::{LoadId, Loads};
 use crate::executor::output::{Loaded, Output};
 use crate::executor::pending::{Pending, cost};
 use crate::executor::proof::Proof;
-use crate::executor::replies::{
-    Answer, Failure, Held, Replies, is_no_task, is_whole_lease, proof_window,
-};
+use crate::executor::replies::{Answer, Failure, Held, Replies, is_whole_lease, proof_window};
 use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
@@ -59,7 +57,6 @@ pub struct Stage<C> {
     command_bytes: usize,
     is_ticking: bool,
     no_tick_before: Timestamp,
-    /// The rows of the last tick could not be read: there may be work that nobody knows of.
     is_blind: bool,
     is_closing: bool,
     loads: Loads<C>,
@@ -301,10 +298,10 @@ impl<C> Stage<C> {
         (self.commands, self.command_bytes)
     }
 
-    /// Whether all ready work is known, as far as it can be: rows could be read whenever they were
-    /// needed.
-    pub fn knows_its_work(&self) -> bool {
-        self.soft.is_recovered() && !self.is_blind
+    /// Whether the rows of the last tick could not be read: there may be work that the hints do not
+    /// know of, and a request for tasks that finds none says nothing.
+    pub const fn is_blind(&self) -> bool {
+        self.is_blind
     }
 
     /// The hints. For tests and the simulator.
@@ -464,17 +461,13 @@ impl<C> Stage<C> {
 
     fn answer(&mut self, pending: Pending<C>, judged: Judged) {
         self.is_blind &= !pending.is_own_tick;
+        self.forget_command(&pending);
+        let Some(caller) = pending.caller else { return };
         let Judged {
             reply,
             round,
             has_changes,
         } = judged;
-        // Workers would take it for an idle shard.
-        if self.is_blind && pending.leases_from().is_some() && is_no_task(&reply) {
-            return self.give_up(pending, Failure::Unreadable);
-        }
-        self.forget_command(&pending);
-        let Some(caller) = pending.caller else { return };
         // What writes nothing, a refusal or a read, may always be sent again.
         let is_repeatable = !has_changes || pending.command.is_repeatable();
         // Tasks that went to nobody because proof could not be had would stay leased: without fresh
