@@ -437,3 +437,20 @@ fn a_worker_is_named_in_its_attempt() {
     let shown = shard.view(&key).attempts;
     assert_eq!(shown[0].attempt.worker, worker("w"));
 }
+
+#[test]
+fn a_job_that_was_ready_is_ready_again_though_the_clock_was_set_back() {
+    for is_lost in [true, false] {
+        let (mut shard, key, task) = with_lease(plain("j"));
+        shard.now -= 86_400_000;
+        if is_lost {
+            shard.soft = silo_core::shard::soft::Soft::lost();
+            shard.settle();
+            shard.pass(i64::try_from(LEASE).unwrap());
+            assert_eq!(shard.state(&key).losses, 1);
+        } else {
+            shard.report(&task.id, Outcome::Release);
+        }
+        assert_eq!(ids(&shard.lease(1)), ["j"]);
+    }
+}

@@ -29,7 +29,11 @@ pub(crate) enum Entry {
     /// At the end of what is there at this time, or now if it is past.
     At(Timestamp),
     /// At a place it had before.
-    Back(Place),
+    Back {
+        place: Place,
+        /// It was ready there: a clock that was set back since does not make it wait again.
+        was_ready: bool,
+    },
 }
 
 /// Admits a job: the one way into a queue, for enqueue, retry, crash, release and due time. What it
@@ -43,11 +47,11 @@ pub(crate) fn enter(
 ) -> Result<(), Halt> {
     let now = draft.now();
     let tenant = draft.tenant(&key.tenant)?;
-    let place = match entry {
-        Entry::At(at) => tenant.place(at.max(now)),
-        Entry::Back(place) => place,
+    let (place, is_ready) = match entry {
+        Entry::At(at) => (tenant.place(at.max(now)), at <= now),
+        Entry::Back { place, was_ready } => (place, was_ready || place.at <= now),
     };
-    if place.at > now {
+    if !is_ready {
         tenant.due = Some(
             tenant
                 .due

@@ -100,7 +100,8 @@ pub(crate) fn give_back(
     let Position::Leased(Lease { nonce, place, .. }) = state.position else {
         return Err(damaged(key, "it was given back without a lease"));
     };
-    state.last = None;
+    let began = state.last.take().map(|last| last.started_at);
+    let was_ready = began.is_some_and(|began| place.at <= began);
     state.returned = Some(Returned { nonce, how });
     if state.cancel_asked_at.is_some() {
         return end(
@@ -112,7 +113,7 @@ pub(crate) fn give_back(
         );
     }
     let entry = match how {
-        Return::Released | Return::Lost => Entry::Back(place),
+        Return::Released | Return::Lost => Entry::Back { place, was_ready },
         Return::Snoozed { delay } => Entry::At(draft.now().after(delay)),
     };
     enter(draft, key, state, entry)

@@ -656,11 +656,16 @@ impl Known {
     fn queue_at(&mut self, at: i64, now: i64, arrivals: &mut u64) {
         self.place = (at.max(now), *arrivals);
         *arrivals += 1;
-        self.queue_back(now);
+        self.stands = if at > now { Stands::Due } else { Stands::Ready };
     }
 
     fn queue_back(&mut self, now: i64) {
-        self.stands = if self.place.0 > now {
+        // A clock that was set back makes nobody wait again who was ready before.
+        let was_ready = self
+            .leases
+            .last()
+            .is_some_and(|held| self.place.0 <= held.granted_at);
+        self.stands = if self.place.0 > now && !was_ready {
             Stands::Due
         } else {
             Stands::Ready

@@ -246,5 +246,9 @@ service! {
     flush_shard: FlushShardRequest => FlushShardResponse;
     get_shard_storage_info: GetShardStorageInfoRequest => GetShardStorageInfoResponse;
     dump_tasks: DumpTasksRequest => DumpTasksResponse;
+    enqueue_batch: EnqueueBatchRequest => EnqueueBatchResponse;
+    report_outcomes: ReportOutcomesRequest => ReportOutcomesResponse;
+    heartbeats: HeartbeatsRequest => HeartbeatsResponse;
+    list_quarantined_jobs: ListQuarantinedJobsRequest => ListQuarantinedJobsResponse;
     }
 }

@@ -56,7 +56,11 @@ fn start(draft: &mut Draft<'_>, tenant: &Tenant, head: Option<Head>) -> Result<(
         };
         let (before, mut state) = (state.status(), state.clone());
         leave(draft, key, &state)?;
-        enter(draft, key, &mut state, Entry::Back(*place))?;
+        let back = Entry::Back {
+            place: *place,
+            was_ready: false,
+        };
+        enter(draft, key, &mut state, back)?;
         draft.put_state(key, Some(before), &mut state)?;
     }
     let row = draft.tenant(tenant)?;
