@@ -9,6 +9,7 @@ use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::EnqueueAll;
 use silo_core::shard::reply::Reply;
 use silo_core::types::Invalid;
+use tokio::sync::Semaphore;
 
 use crate::node::Node;
 use crate::proto::enqueue_batch_result::Result as BatchResult;
@@ -29,6 +30,58 @@ pub const BATCH_JOBS_MAX: usize = 10_000;
 pub const BULK_TASKS_MAX: usize = 1000;
 /// Commands of one call that are with their shards at once.
 const IN_FLIGHT_MAX: usize = 256;
+/// Commands of all such calls together: a quarter of what one shard lets wait.
+const IN_FLIGHT_IN_ALL_MAX: usize = 1024;
+
+/// What bounds calls for many at once, over all of them.
+#[derive(Debug)]
+pub struct Bulk {
+    in_flight: Semaphore,
+}
+
+impl Default for Bulk {
+    fn default() -> Self {
+        Self {
+            in_flight: Semaphore::new(IN_FLIGHT_IN_ALL_MAX),
+        }
+    }
+}
+
+impl Bulk {
+    /// Does the same for each, a bounded number at once, and gives the results in order.
+    pub async fn each<T, F: Future>(
+        &self,
+        items: Vec<T>,
+        mut work: impl FnMut(T) -> F,
+    ) -> Vec<F::Output> {
+        let works = stream::iter(items).map(|item| {
+            let work = work(item);
+            async move {
+                // Nobody closes it; without a permit the bound would be the call's own.
+                let _permit = self.in_flight.acquire().await.ok();
+                work.await
+            }
+        });
+        works.buffered(IN_FLIGHT_MAX).collect().await
+    }
+}
+
+/// The results of a call for many, unless all of them say that this is the wrong node: then the
+/// call says so, for clients to look for the right one.
+///
+/// # Errors
+/// The first [`Denial`], when every one is of that kind.
+pub(crate) fn routed<T>(results: Vec<Result<T, Denial>>) -> Result<Vec<Result<T, Denial>>, Denial> {
+    let elsewhere = |result: &Result<T, Denial>| match result {
+        Err(denial @ (Denial::ShardElsewhere(_) | Denial::NoShards)) => Some(denial.clone()),
+        Ok(_) | Err(_) => None,
+    };
+    let mut denials = results.iter().map(elsewhere);
+    match denials.next().flatten() {
+        Some(first) if denials.all(|denial| denial.is_some()) => Err(first),
+        Some(_) | None => Ok(results),
+    }
+}
 
 /// Takes one job.
 ///
@@ -42,10 +95,10 @@ pub async fn enqueue(
     let shard = std::mem::take(&mut request.shard);
     let enqueue = parser.enqueue(request)?;
     let shard = route::of_tenant(node, &shard, &enqueue.tenant)?;
-    match ask(&shard, Command::Enqueue(Box::new(enqueue))).await? {
-        Reply::Enqueued(id) => Ok(id.as_str().to_owned()),
-        other => Err(strange(&other)),
-    }
+    let Reply::Enqueued(id) = ask(&shard, Command::Enqueue(Box::new(enqueue))).await? else {
+        return Err(STRANGE);
+    };
+    Ok(id.as_str().to_owned())
 }
 
 /// Takes jobs, each for itself or all or none.
@@ -55,6 +108,7 @@ pub async fn enqueue(
 pub async fn enqueue_batch(
     node: &Node,
     parser: &Parser,
+    bulk: &Bulk,
     request: EnqueueBatchRequest,
 ) -> Result<EnqueueBatchResponse, Denial> {
     check_count("jobs", request.jobs.len(), BATCH_JOBS_MAX)?;
@@ -62,13 +116,13 @@ pub async fn enqueue_batch(
         let ids = enqueue_all(node, parser, request.jobs).await?;
         ids.into_iter().map(BatchResult::Id).collect()
     } else {
-        each(request.jobs, |job| async move {
-            match enqueue(node, parser, job).await {
-                Ok(id) => BatchResult::Id(id),
-                Err(denial) => BatchResult::Error(error(&denial)),
-            }
-        })
-        .await
+        let taken = bulk.each(request.jobs, |job| enqueue(node, parser, job));
+        let taken = routed(taken.await)?.into_iter();
+        let result = |taken: Result<_, Denial>| match taken {
+            Ok(id) => BatchResult::Id(id),
+            Err(denial) => BatchResult::Error(error(&denial)),
+        };
+        taken.map(result).collect::<Vec<_>>()
     };
     let result = |result| EnqueueBatchResult {
         result: Some(result),
@@ -105,10 +159,10 @@ async fn enqueue_all(
     let shard = route::of_tenant(node, &named, &first.tenant)?;
     let all = EnqueueAll { jobs };
     all.check()?;
-    match ask(&shard, Command::EnqueueAll(all)).await? {
-        Reply::EnqueuedAll(ids) => Ok(ids.iter().map(|id| id.as_str().to_owned()).collect()),
-        other => Err(strange(&other)),
-    }
+    let Reply::EnqueuedAll(ids) = ask(&shard, Command::EnqueueAll(all)).await? else {
+        return Err(STRANGE);
+    };
+    Ok(ids.iter().map(|id| id.as_str().to_owned()).collect())
 }
 
 /// Takes one outcome.
@@ -123,10 +177,10 @@ pub async fn report(
     let shard = std::mem::take(&mut request.shard);
     let report = parser.report(request)?;
     let shard = route::of_tenant(node, &shard, &report.task.tenant)?;
-    match ask(&shard, Command::Report(report)).await? {
-        Reply::Reported => Ok(()),
-        other => Err(strange(&other)),
-    }
+    let Reply::Reported = ask(&shard, Command::Report(report)).await? else {
+        return Err(STRANGE);
+    };
+    Ok(())
 }
 
 /// Takes outcomes, each for itself.
@@ -136,17 +190,17 @@ pub async fn report(
 pub async fn report_outcomes(
     node: &Node,
     parser: &Parser,
+    bulk: &Bulk,
     outcomes: Vec<ReportOutcomeRequest>,
 ) -> Result<ReportOutcomesResponse, Denial> {
     check_count("outcomes", outcomes.len(), BULK_TASKS_MAX)?;
-    let results = each(outcomes, |outcome| async move {
-        let reported = report(node, parser, outcome).await;
-        ReportOutcomesResult {
-            error: reported.err().as_ref().map(error),
-        }
-    });
+    let reported = bulk.each(outcomes, |outcome| report(node, parser, outcome));
+    let reported = routed(reported.await)?.into_iter();
+    let result = |reported: Result<(), Denial>| ReportOutcomesResult {
+        error: reported.err().as_ref().map(error),
+    };
     Ok(ReportOutcomesResponse {
-        results: results.await,
+        results: reported.map(result).collect(),
     })
 }
 
@@ -161,15 +215,16 @@ pub async fn heartbeat(
 ) -> Result<HeartbeatResponse, Denial> {
     let heartbeat = parser.heartbeat(&request)?;
     let shard = route::of_tenant(node, &request.shard, &heartbeat.task.tenant)?;
-    match ask(&shard, Command::Heartbeat(heartbeat)).await? {
-        Reply::Extended {
-            cancel_asked_at, ..
-        } => Ok(HeartbeatResponse {
-            cancelled: cancel_asked_at.is_some(),
-            cancelled_at_ms: cancel_asked_at.map(|at| at.as_millis()),
-        }),
-        other => Err(strange(&other)),
-    }
+    let Reply::Extended {
+        cancel_asked_at, ..
+    } = ask(&shard, Command::Heartbeat(heartbeat)).await?
+    else {
+        return Err(STRANGE);
+    };
+    Ok(HeartbeatResponse {
+        cancelled: cancel_asked_at.is_some(),
+        cancelled_at_ms: cancel_asked_at.map(|at| at.as_millis()),
+    })
 }
 
 /// Keeps leases, each for itself.
@@ -179,27 +234,21 @@ pub async fn heartbeat(
 pub async fn heartbeats(
     node: &Node,
     parser: &Parser,
+    bulk: &Bulk,
     requests: Vec<HeartbeatRequest>,
 ) -> Result<HeartbeatsResponse, Denial> {
     check_count("heartbeats", requests.len(), BULK_TASKS_MAX)?;
-    let results = each(requests, |request| async move {
-        let result = match heartbeat(node, parser, request).await {
+    let kept = bulk.each(requests, |request| heartbeat(node, parser, request));
+    let kept = routed(kept.await)?.into_iter();
+    let result = |kept: Result<_, Denial>| HeartbeatsResult {
+        result: Some(match kept {
             Ok(extended) => HeartbeatResult::Extended(extended),
             Err(denial) => HeartbeatResult::Error(error(&denial)),
-        };
-        HeartbeatsResult {
-            result: Some(result),
-        }
-    });
+        }),
+    };
     Ok(HeartbeatsResponse {
-        results: results.await,
+        results: kept.map(result).collect(),
     })
-}
-
-/// Does the same for each, a bounded number at once, and gives the results in order.
-async fn each<T, F: Future>(items: Vec<T>, work: impl FnMut(T) -> F) -> Vec<F::Output> {
-    let works = stream::iter(items).map(work);
-    works.buffered(IN_FLIGHT_MAX).collect().await
 }
 
 /// Refuses a list that is too long.
@@ -223,6 +272,4 @@ fn error(denial: &Denial) -> CallError {
 }
 
 /// A reply that does not belong to its command.
-pub(crate) fn strange(_: &Reply) -> Denial {
-    Denial::Bug("a command was answered with another one's reply")
-}
+pub(crate) const STRANGE: Denial = Denial::Bug("a command was answered with another one's reply");

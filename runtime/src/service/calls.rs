@@ -19,6 +19,7 @@ use crate::proto::silo_server::Silo;
 use crate::proto::{self, LeaseTaskResponse, LeaseTasksResponse};
 use crate::service::ServiceOptions;
 use crate::service::answers::{Answers, Paid};
+use crate::service::bulk::{Bulk, STRANGE};
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::lease::{Leased, gather, leased};
@@ -35,6 +36,7 @@ pub struct SiloService {
     parser: Parser,
     message_bytes_max: usize,
     answers: Answers,
+    bulk: Bulk,
     /// Which shard the next request without a shard begins with.
     turn: AtomicUsize,
 }
@@ -47,6 +49,7 @@ impl SiloService {
             parser: Parser::new(&node, options),
             message_bytes_max: options.message_bytes_max,
             answers: Answers::new(options.answer_bytes_in_flight_max),
+            bulk: Bulk::default(),
             turn: AtomicUsize::new(0),
             node,
         }
@@ -129,7 +132,7 @@ pub(crate) async fn ask(shard: &Shard, command: Command) -> Result<Reply, Denial
 
 /// A reply that does not belong to its command.
 fn strange() -> Status {
-    Denial::Bug("a command was answered with another one's reply").into()
+    STRANGE.into()
 }
 
 #[tonic::async_trait]
@@ -261,7 +264,7 @@ impl Silo for SiloService {
         request: Request<proto::EnqueueBatchRequest>,
     ) -> Result<Response<proto::EnqueueBatchResponse>, Status> {
         let request = request.into_inner();
-        self.answer(bulk::enqueue_batch(&self.node, &self.parser, request).await?)
+        self.answer(bulk::enqueue_batch(&self.node, &self.parser, &self.bulk, request).await?)
     }
 
     async fn report_outcomes(
@@ -269,7 +272,7 @@ impl Silo for SiloService {
         request: Request<proto::ReportOutcomesRequest>,
     ) -> Result<Response<proto::ReportOutcomesResponse>, Status> {
         let outcomes = request.into_inner().outcomes;
-        self.answer(bulk::report_outcomes(&self.node, &self.parser, outcomes).await?)
+        self.answer(bulk::report_outcomes(&self.node, &self.parser, &self.bulk, outcomes).await?)
     }
 
     async fn heartbeats(
@@ -277,7 +280,7 @@ impl Silo for SiloService {
         request: Request<proto::HeartbeatsRequest>,
     ) -> Result<Response<proto::HeartbeatsResponse>, Status> {
         let heartbeats = request.into_inner().heartbeats;
-        self.answer(bulk::heartbeats(&self.node, &self.parser, heartbeats).await?)
+        self.answer(bulk::heartbeats(&self.node, &self.parser, &self.bulk, heartbeats).await?)
     }
 
     async fn list_quarantined_jobs(
@@ -436,7 +439,7 @@ impl Silo for SiloService {
         request: Request<proto::ImportJobsRequest>,
     ) -> Result<Response<proto::ImportJobsResponse>, Status> {
         let jobs = request.into_inner().jobs;
-        self.answer(import::import_jobs(&self.node, &self.parser, jobs).await?)
+        self.answer(import::import_jobs(&self.node, &self.parser, &self.bulk, jobs).await?)
     }
 
     async fn force_release_shard(

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::import::{IMPORT_JOBS_MAX, Import, ImportJob};
-use silo_core::shard::commands::inspect::Get;
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Imported, Reply};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status;
 
+use crate::executor::replies::Failure;
 use crate::executor::shard::Shard;
 use crate::node::Node;
 use crate::proto::{ImportJobRequest, ImportJobResult, ImportJobsResponse, JobStatus};
-use crate::service::bulk::{check_count, strange};
+use crate::service::bulk::{Bulk, STRANGE, check_count, routed};
 use crate::service::calls::ask;
 use crate::service::denial::Denial;
 use crate::service::parse::Parser;
@@ -27,6 +27,7 @@ use crate::service::{route, write};
 pub async fn import_jobs(
     node: &Node,
     parser: &Parser,
+    bulk: &Bulk,
     requests: Vec<ImportJobRequest>,
 ) -> Result<ImportJobsResponse, Denial> {
     check_count("jobs", requests.len(), IMPORT_JOBS_MAX)?;
@@ -47,33 +48,38 @@ pub async fn import_jobs(
     let is_one = parts.len() <= 1;
     if !is_one {
         for part in &parts {
-            part.refuse_running().await?;
+            part.refuse_running(bulk).await?;
         }
     }
+    let mut may_be_taken = false;
     for part in parts {
         let indexes = part.indexes.clone();
         match part.import().await {
             Ok(imported) => {
+                may_be_taken = true;
                 for (index, imported) in indexes.into_iter().zip(imported) {
                     let outcome = imported.outcome.map_err(Denial::from);
                     put(&mut outcomes, index, outcome);
                 }
             }
+            // A job runs, or the one shard does not answer: nothing was imported.
+            Err(denial @ Denial::Refused(_)) if !may_be_taken => return Err(denial),
             Err(denial) if is_one => return Err(denial),
             // The jobs of other shards may have been taken: the call cannot say that none was.
             Err(denial) => {
+                may_be_taken |= matches!(denial, Denial::Failed(Failure::OutcomeUnknown));
                 for index in indexes {
                     put(&mut outcomes, index, Err(denial.clone()));
                 }
             }
         }
     }
-    let results = ids.into_iter().zip(outcomes).map(|(id, outcome)| {
-        let missing = Denial::Bug("a job of an import has no outcome");
-        result(id, outcome.unwrap_or(Err(missing)))
-    });
+    let missing = || Err(Denial::Bug("a job of an import has no outcome"));
+    let outcomes = outcomes.into_iter().map(|o| o.unwrap_or_else(missing));
+    let outcomes = routed(outcomes.collect())?;
+    let results = ids.into_iter().zip(outcomes);
     Ok(ImportJobsResponse {
-        results: results.collect(),
+        results: results.map(|(id, outcome)| result(id, outcome)).collect(),
     })
 }
 
@@ -134,18 +140,16 @@ impl Part {
     }
 
     /// Refuses when one of the jobs runs. What cannot be looked at is left to the import to say.
-    async fn refuse_running(&self) -> Result<(), Denial> {
-        for job in &self.jobs {
-            let key = JobKey {
-                tenant: job.tenant.clone(),
-                job: job.id.clone(),
-            };
-            let get = Command::Get(Get {
-                key: key.clone(),
-                earlier_attempts: false,
-            });
-            if let Ok(Reply::Job(view)) = ask(&self.shard, get).await
-                && view.state.status() == Status::Running
+    async fn refuse_running(&self, bulk: &Bulk) -> Result<(), Denial> {
+        let keys = self.jobs.iter().map(|job| JobKey {
+            tenant: job.tenant.clone(),
+            job: job.id.clone(),
+        });
+        // That there is no result yet says where the job stands, and reads nothing else of it.
+        let looks = bulk.each(keys.collect(), |key| ask(&self.shard, Command::Result(key)));
+        for looked in looks.await {
+            if let Err(Denial::Refused(refusal)) = looked
+                && let Refusal::NotTerminal(key, Status::Running) = *refusal
             {
                 return Err(Refusal::JobRunning(key).into());
             }
@@ -155,9 +159,9 @@ impl Part {
 
     async fn import(self) -> Result<Vec<Imported>, Denial> {
         let import = Import { jobs: self.jobs };
-        match ask(&self.shard, Command::Import(import)).await? {
-            Reply::Imported(imported) => Ok(imported),
-            other => Err(strange(&other)),
-        }
+        let Reply::Imported(imported) = ask(&self.shard, Command::Import(import)).await? else {
+            return Err(STRANGE);
+        };
+        Ok(imported)
     }
 }

@@ -19,7 +19,7 @@ use crate::proto::{
     GetShardStorageInfoResponse, ListQuarantinedJobsRequest, ListQuarantinedJobsResponse,
     QuarantinedJob, SortedRunInfo,
 };
-use crate::service::bulk::strange;
+use crate::service::bulk::STRANGE;
 use crate::service::calls::ask;
 use crate::service::denial::Denial;
 use crate::service::parse::Parser;
@@ -73,13 +73,18 @@ pub async fn list_quarantined(
             after,
             jobs_max: page.room(),
         };
-        match ask(&shard, Command::ListSetAside(list)).await? {
-            Reply::SetAside(jobs) => page.add(&shard, jobs),
-            other => return Err(strange(&other)),
-        }
+        let Reply::SetAside(jobs) = ask(&shard, Command::ListSetAside(list)).await? else {
+            return Err(STRANGE);
+        };
+        page.add(&shard, jobs);
         if page.room() == 0 {
             break;
         }
+    }
+    if !page.has_begun && place.is_some() {
+        // The shard that the page ended in is no longer here: its jobs may be anywhere.
+        let value = "of a shard that is not here";
+        return Err(Invalid::new("page_token", value, "as the last answer said").into());
     }
     Ok(page.finish())
 }
