@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) tenancy: Tenancy,
     pub(crate) shards: Shards,
     pub(crate) leases: Leases,
+    pub(crate) retention: RetentionConfig,
     pub(crate) flush: Flush,
     pub(crate) database: StorageConfig,
     pub(crate) log: Log,
@@ -83,6 +84,19 @@ pub(crate) enum Dispatch {
     Durable,
     /// At once; a crash can run that attempt twice.
     Speculative,
+}
+
+/// How long jobs are kept once they have ended, in milliseconds, unless they say so themselves.
+/// Absent: until they are deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RetentionConfig {
+    /// After success.
+    pub(crate) succeeded_ms: Option<u64>,
+    /// After a final failure.
+    pub(crate) failed_ms: Option<u64>,
+    /// After a cancellation.
+    pub(crate) cancelled_ms: Option<u64>,
 }
 
 /// When accepted writes are made durable.

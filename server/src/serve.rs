@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use miette::Diagnostic;
 use silo_cloud::environment::Environment;
+use silo_core::types::retention::Retention;
 use silo_core::types::time::Millis;
 use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
@@ -184,6 +185,11 @@ pub(crate) async fn open(
         dispatch: match config.leases.dispatch {
             Dispatch::Durable => limits::Dispatch::Durable,
             Dispatch::Speculative => limits::Dispatch::Speculative,
+        },
+        retention: Retention {
+            succeeded: config.retention.succeeded_ms.map(Millis::new),
+            failed: config.retention.failed_ms.map(Millis::new),
+            cancelled: config.retention.cancelled_ms.map(Millis::new),
         },
         ..StageLimits::default()
     };

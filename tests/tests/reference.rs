@@ -1,0 +1,93 @@
+//! The pages that name tests name tests that are there, and leave no reason out.
+
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs/reference").join(name)).expect("a page")
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Every `file.rs::test` of a page that does not name a test of that file.
+fn missing(text: &str) -> (usize, Vec<String>) {
+    let mut count = 0;
+    let mut missing = Vec::new();
+    for name in quoted(text) {
+        let Some((file, test)) = name.split_once("::") else {
+            continue;
+        };
+        count += 1;
+        let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+        let lines: Vec<&str> = source.lines().map(str::trim).collect();
+        let is_named = |line: &&str| {
+            let line = line.strip_prefix("async ").unwrap_or(line);
+            line.strip_prefix("fn ")
+                .and_then(|rest| rest.strip_prefix(test))
+                .is_some_and(|rest| rest.starts_with('('))
+        };
+        let at = lines.iter().position(|line| is_named(&line));
+        let is_test = at.is_some_and(|at| {
+            let before = lines[..at].iter().rev();
+            let mut attributes = before.take_while(|line| line.starts_with("#["));
+            attributes.any(|line| line.contains("test"))
+        });
+        // Property tests stand in a macro, without an attribute on the line before.
+        if !is_test && !(at.is_some() && source.contains("proptest!")) {
+            missing.push(name.to_owned());
+        }
+    }
+    (count, missing)
+}
+
+#[test]
+fn transitions_are_shown_by_tests_that_exist() {
+    let (count, missing) = missing(&page("jobs.md"));
+    assert!(count > 25, "{count} tests are named");
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn refusals_are_shown_by_tests_that_exist() {
+    let (count, missing) = missing(&page("refusals.md"));
+    assert!(count > 40, "{count} tests are named");
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn every_reason_of_the_server_has_a_line() {
+    let text = page("refusals.md");
+    let lines: BTreeSet<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| quoted(line).next())
+        .collect();
+    let mut reasons = BTreeSet::new();
+    for file in ["core/src/shard/refusal.rs", "runtime/src/service/status.rs"] {
+        let source = fs::read_to_string(root().join(file)).expect("a source");
+        let words = source.split('"').skip(1).step_by(2);
+        let is_reason = |word: &&str| {
+            word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        };
+        reasons.extend(words.filter(is_reason).map(str::to_owned));
+    }
+    assert!(reasons.len() > 40, "reasons are found at all: {reasons:?}");
+    let named: BTreeSet<String> = lines.into_iter().map(str::to_owned).collect();
+    assert_eq!(reasons, named);
+}
+
+#[test]
+fn a_test_that_is_not_there_is_noticed() {
+    let (count, missing) = missing("`tests/tests/reference.rs::no_such_test` and `x`");
+    assert_eq!((count, missing.len()), (1, 1));
+}
