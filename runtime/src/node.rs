@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::executor::shard::{Shard, ShardContext, ShardState};
+use crate::executor::waiters::Waiters;
 use crate::storage::catalog::ShardCatalog;
 use crate::storage::error::StorageError;
 
@@ -103,6 +104,11 @@ impl Node {
     /// What the node was told at its start.
     pub const fn options(&self) -> &NodeOptions {
         &self.options
+    }
+
+    /// Who waits for work of the node's shards.
+    pub const fn waiters(&self) -> &Waiters {
+        &self.context.waiters
     }
 
     /// Every shard of the node, in the order of their ranges.

@@ -14,6 +14,7 @@ use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
 use silo_runtime::executor::limits::{self, StageLimits};
 use silo_runtime::executor::shard::ShardContext;
+use silo_runtime::executor::waiters::Waiters;
 use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
 use silo_runtime::service;
 use silo_runtime::service::listener::Listener;
@@ -198,6 +199,7 @@ pub(crate) async fn open(
         clock: Arc::new(SlewedClock::new(MachineClock)),
         wall: Arc::new(SystemWallClock::default()),
         limits,
+        waiters: Waiters::default(),
     };
     let node = Node::start(options, context)
         .await

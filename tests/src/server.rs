@@ -13,6 +13,7 @@ use silo_core::types::time::Millis;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::ShardContext;
+use silo_runtime::executor::waiters::Waiters;
 use silo_runtime::node::{Node, NodeOptions};
 use silo_runtime::proto::silo_client::SiloClient;
 use silo_runtime::service::listener::Listener;
@@ -152,6 +153,7 @@ impl Server {
                 proof_window: Millis::new(setup.lease_ms / 3),
                 ..StageLimits::default()
             },
+            waiters: Waiters::default(),
         };
         let node = Arc::new(Node::start(options, context).await?);
         let shutdown = CancellationToken::new();

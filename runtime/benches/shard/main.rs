@@ -44,6 +44,7 @@ use silo_core::types::time::Millis;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
+use silo_runtime::executor::waiters::Waiters;
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
@@ -328,6 +329,7 @@ async fn start(storage: &Storage) -> Arc<Shard> {
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
+        waiters: Waiters::default(),
     };
     let shard = Arc::new(Shard::start(catalog.shards()[0].clone(), context));
     shard

@@ -1,6 +1,6 @@
 //! Carries out what a stage asks for, on real storage: one task per shard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::shard::view::NeedItem;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
+use silo_core::types::name::TaskGroup;
 use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::Timestamp;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::executor::limits::StageLimits;
@@ -31,6 +33,7 @@ use crate::executor::output::{Loaded, Output};
 use crate::executor::replies::{Answer, Failure};
 use crate::executor::shard::ReadyGroups;
 use crate::executor::stage::Stage;
+use crate::executor::waiters::Waiters;
 use crate::executor::working_set::Round;
 use crate::storage::durable::DurableWatch;
 use crate::storage::error::{StorageError, WriteError};
@@ -85,6 +88,8 @@ pub(crate) struct Surroundings {
     pub(crate) store: Arc<ShardStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) groups: watch::Sender<ReadyGroups>,
+    pub(crate) waiters: Waiters,
+    pub(crate) shard_id: Uuid,
     pub(crate) closing: CancellationToken,
     /// A time at which opening the shard had not begun to prove that it is ours.
     pub(crate) opened_since: Timestamp,
@@ -110,6 +115,7 @@ pub(crate) async fn drive(
         wal_flushes: 0,
         is_flushing_tables: false,
         groups_told: None,
+        news: BTreeSet::new(),
         around,
     };
     driver.run(inbox).await
@@ -130,6 +136,8 @@ struct Driver {
     wal_flushes: u32,
     is_flushing_tables: bool,
     groups_told: Option<(u64, bool)>,
+    /// Groups that have work since waiters were told last.
+    news: BTreeSet<TaskGroup>,
 }
 
 /// Tasks that do not reach their worker.
@@ -162,6 +170,7 @@ impl Driver {
             self.stage.run(stamp);
             self.carry_out();
             self.publish_groups();
+            self.wake();
             let is_closing = self.around.closing.is_cancelled();
             if is_closing {
                 self.stage.close();
@@ -326,6 +335,9 @@ impl Driver {
                     self.jobs.push(prove.boxed());
                 }
                 Output::Release(caller, answer) => self.release(caller, answer),
+                Output::Notice(Notice::Ready(group)) => {
+                    self.news.insert(group);
+                }
                 Output::Notice(notice) => log(&notice),
             }
         }
@@ -403,14 +415,27 @@ impl Driver {
         let soft = self.stage.soft();
         let knows_all = soft.is_recovered() && !self.stage.is_blind();
         let news = (soft.groups_version(), knows_all);
-        if self.groups_told.replace(news) == Some(news) {
+        let told = self.groups_told.replace(news);
+        if told == Some(news) {
             return;
+        }
+        // Whoever asked before all was known may have been told that there is nothing.
+        if knows_all && told.is_none_or(|(_, knew_all)| !knew_all) {
+            self.news.extend(soft.groups().cloned());
         }
         self.around.groups.send_replace(if knows_all {
             ReadyGroups::Known(soft.groups().cloned().collect())
         } else {
             ReadyGroups::Unknown
         });
+    }
+
+    /// Wakes whoever waits for work that has come. Not before the node has been told of it: whoever
+    /// is woken asks only shards that may have some.
+    fn wake(&mut self) {
+        for group in std::mem::take(&mut self.news) {
+            self.around.waiters.wake(self.around.shard_id, &group);
+        }
     }
 
     /// Answers everybody and says why.

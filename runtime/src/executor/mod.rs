@@ -27,4 +27,5 @@ mod round;
 pub mod shard;
 pub mod stage;
 pub mod trace;
+pub mod waiters;
 pub mod working_set;

@@ -23,6 +23,7 @@ use crate::executor::driver::{Ending, Request, Surroundings, drive};
 use crate::executor::format;
 use crate::executor::limits::StageLimits;
 use crate::executor::replies::{Answer, Failure};
+use crate::executor::waiters::Waiters;
 use crate::storage::backend::Storage;
 use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::WallClock;
@@ -56,6 +57,8 @@ pub struct ShardContext {
     pub wall: Arc<dyn WallClock>,
     /// The bounds of its stage.
     pub limits: StageLimits,
+    /// Whom it tells of work.
+    pub waiters: Waiters,
 }
 
 /// Whether a shard can be asked.
@@ -337,6 +340,8 @@ impl Keeper {
             store: Arc::clone(&store),
             clock: Arc::clone(&self.context.clock),
             groups: self.groups.clone(),
+            waiters: self.context.waiters.clone(),
+            shard_id: self.entry.shard_id,
             closing: self.requests.closing.clone(),
             opened_since,
         };

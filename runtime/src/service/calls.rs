@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::stream::Empty;
 use prost::Message;
@@ -22,8 +23,10 @@ use crate::service::answers::{Answers, Paid};
 use crate::service::bulk::{Bulk, STRANGE};
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
+use crate::service::gate::place::Place;
 use crate::service::lease::{Leased, gather, leased};
 use crate::service::parse::Parser;
+use crate::service::poll::Wait;
 use crate::service::{bulk, cluster, import, operate, route, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
@@ -220,26 +223,43 @@ impl Silo for SiloService {
         &self,
         request: Request<proto::LeaseTasksRequest>,
     ) -> Result<Response<LeaseTasksResponse>, Status> {
+        let place = request.extensions().get::<Place>().cloned();
         let request = request.into_inner();
         let lease = self.parser.lease_tasks(&request)?;
         let named = route::named(request.shard.as_deref().unwrap_or_default())?;
-        let shards = match named {
-            Some(id) => vec![route::by_id(&self.node, id)?],
-            None => self.shards_in_turn(|shard| shard.may_have(&lease.group)),
+        let shards = || match named {
+            Some(id) => Ok::<_, Denial>(vec![route::by_id(&self.node, id)?]),
+            None => Ok(self.shards_in_turn(|shard| shard.may_have(&lease.group))),
         };
-        let delivery = Delivery::default();
         let wanted = self.tasks_bytes_max(lease.bytes_max);
-        let share = self.answers.share(wanted)?;
-        let bytes_max = u64::try_from(wanted.min(share.bytes())).unwrap_or(u64::MAX);
-        let gathered = gather(shards, &lease, bytes_max, &delivery).await?;
-        let tasks = gathered.into_iter().map(|leased| self.task(leased));
+        let attempt = async |delivery: Delivery| {
+            let share = self.answers.share(wanted)?;
+            let bytes_max = u64::try_from(wanted.min(share.bytes())).unwrap_or(u64::MAX);
+            let gathered = gather(shards()?, &lease, bytes_max, &delivery).await?;
+            Ok::<_, Denial>((gathered, share))
+        };
+        let wait = Wait {
+            waiters: self.node.waiters(),
+            group: &lease.group,
+            shard: named,
+            longest: if lease.tasks_max == 0 {
+                Duration::ZERO
+            } else {
+                lease.wait
+            },
+            place,
+        };
+        let found = wait.for_tasks(attempt, || shards().unwrap_or_default());
+        let found = found.await?;
+        let tasks = found.tasks.into_iter().map(|leased| self.task(leased));
         let message = LeaseTasksResponse {
             tasks: tasks.collect::<Result<_, _>>()?,
             refresh_tasks: Vec::new(),
+            waited_ms: u32::try_from(found.waited.as_millis()).unwrap_or(u32::MAX),
         };
         let bytes = self.fits(&message)?;
-        let mut response = sent_with(message, self.answers.settle(share, bytes)?);
-        response.extensions_mut().insert(delivery);
+        let mut response = sent_with(message, self.answers.settle(found.room, bytes)?);
+        response.extensions_mut().insert(found.delivery);
         Ok(response)
     }
 

@@ -36,6 +36,14 @@ pub(crate) struct Leased {
     pub(crate) task: Task,
 }
 
+/// What shards had.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) tasks: Vec<Leased>,
+    /// Whether a shard did not answer, and may have more.
+    pub(crate) is_partial: bool,
+}
+
 /// Leases tasks from `shards`, in this order. `bytes_max` bounds payloads and metadata together; a
 /// single larger task still goes out alone. Whatever is leased is in `delivery`.
 ///
@@ -46,7 +54,7 @@ pub(crate) async fn gather(
     request: &LeaseTasks,
     bytes_max: u64,
     delivery: &Delivery,
-) -> Result<Vec<Leased>, Denial> {
+) -> Result<Gathered, Denial> {
     let tasks_max = usize::try_from(request.tasks_max.min(TASKS_MAX)).unwrap_or(usize::MAX);
     let mut basket = Basket::new(tasks_max, bytes_max);
     let mut asked = VecDeque::from(shards);
@@ -90,7 +98,10 @@ pub(crate) async fn gather(
     }
     match denied {
         Some(denial) if !is_answered => Err(denial),
-        Some(_) | None => Ok(basket.tasks),
+        denied => Ok(Gathered {
+            tasks: basket.tasks,
+            is_partial: denied.is_some(),
+        }),
     }
 }
 

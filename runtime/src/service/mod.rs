@@ -12,7 +12,7 @@
 //! * [`operate`]: what operators ask
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
-//! * [`lease`]: tasks from several shards in fair shares
+//! * [`lease`]: tasks from several shards in fair shares; [`poll`]: and waiting for them
 //! * [`delivery`]: tasks on their way to a worker, handed back when they do not get there
 //! * [`answers`]: the memory that answers take until they have left
 //! * [`cluster`]: what a node tells about itself
@@ -31,6 +31,7 @@ mod lease;
 pub mod listener;
 pub mod operate;
 pub mod parse;
+mod poll;
 pub mod route;
 pub mod status;
 pub mod tls;

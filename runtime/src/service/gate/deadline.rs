@@ -38,6 +38,12 @@ impl Deadline {
             sleep: Box::pin(sleep_until(at)),
         }
     }
+
+    /// When that is.
+    #[must_use]
+    pub const fn at(&self) -> Instant {
+        self.at
+    }
 }
 
 impl Future for Deadline {

@@ -31,6 +31,14 @@ const ANNOUNCED_PART: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Held(Arc<Mutex<Option<Reserved>>>);
 
+impl Held {
+    /// Gives it back before that, when the request has been read and let go of.
+    pub fn give_back(&self) {
+        let reserved = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(reserved);
+    }
+}
+
 /// What a request's body must keep to.
 #[derive(Clone, Debug)]
 pub struct RequestRules {

@@ -8,12 +8,14 @@
 //! * [`budget`], [`metered`]: the memory that requests take before a handler sees them
 //! * [`trace`]: the span of a call
 //! * [`deadline`]: when a call is over
+//! * [`place`]: what a call holds, and gives back while it waits
 //! * [`answer`]: what is left to do while an answer leaves
 
 pub mod answer;
 pub mod budget;
 pub mod deadline;
 pub mod metered;
+pub mod place;
 pub mod token;
 pub mod trace;
 
@@ -38,6 +40,7 @@ use crate::service::denial::Denial;
 use crate::service::gate::answer::Answer;
 use crate::service::gate::deadline::Deadline;
 use crate::service::gate::metered::{Held, Metered, RequestRules};
+use crate::service::gate::place::Place;
 use crate::service::gate::token::Token;
 
 const SILO: &str = "/silo.v1.Silo/";
@@ -158,7 +161,10 @@ where
     let held = Held::default();
     let metered = |body| Body::new(Metered::new(body, rules.requests.clone(), held.clone()));
     // Making the future may panic as well as polling it.
-    let request = request.map(metered);
+    let mut request = request.map(metered);
+    let (calls, draining) = (Arc::clone(&rules.calls), rules.draining.clone());
+    let place = Place::new(calls, permit, held, deadline.at(), draining);
+    request.extensions_mut().insert(place.clone());
     let handled = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
     let handled = tokio::select! {
         biased;
@@ -175,7 +181,7 @@ where
     let paid = response.extensions_mut().remove::<Paid>();
     Ok(response.map(|body| {
         let mut answer = Answer::new(body);
-        answer.permit = Some(permit);
+        answer.permit = place.take();
         answer.delivery = delivery;
         answer.paid = paid;
         Body::new(answer)

@@ -1,5 +1,7 @@
 //! What workers say: leases, heartbeats, outcomes.
 
+use std::time::Duration;
+
 use silo_core::shard::commands::enqueue::check_lease;
 use silo_core::shard::commands::heartbeat::Heartbeat;
 use silo_core::shard::commands::lease::Grantee;
@@ -27,6 +29,8 @@ pub struct LeaseTasks {
     pub tasks_max: u32,
     /// At most so many bytes of payload and metadata; none: as many as fit into a message.
     pub bytes_max: Option<u64>,
+    /// How long to wait for the first task.
+    pub wait: Duration,
 }
 
 impl Parser {
@@ -35,9 +39,6 @@ impl Parser {
     /// # Errors
     /// [`Denial`] for the first field out of bounds.
     pub fn lease_tasks(&self, request: &LeaseTasksRequest) -> Result<LeaseTasks, Denial> {
-        if request.wait_ms > 0 {
-            return Err(Denial::NotImplemented("LeaseTasksRequest.wait_ms"));
-        }
         let lease = request.lease_ms.map(|ms| Millis::new(ms.into()));
         lease.map_or(Ok(()), check_lease)?;
         Ok(LeaseTasks {
@@ -49,6 +50,7 @@ impl Parser {
             },
             tasks_max: request.max_tasks,
             bytes_max: (request.max_bytes > 0).then_some(request.max_bytes),
+            wait: Duration::from_millis(request.wait_ms.into()),
         })
     }
 
