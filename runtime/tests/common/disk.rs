@@ -7,6 +7,7 @@ use object_store::ObjectStore;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
+use silo_runtime::executor::waiters::Waiters;
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::catalog::{ShardCatalog, ShardEntry};
 use silo_runtime::storage::clock::SystemWallClock;
@@ -85,6 +86,7 @@ pub fn context(storage: &Storage) -> ShardContext {
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
+        waiters: Waiters::default(),
     }
 }
 
