@@ -35,6 +35,10 @@ const QUARANTINED: (Code, &str, &str) = (
 );
 const UNKNOWN: (Code, &str, &str) = (Code::NotFound, "JOB_NOT_FOUND", "job not found");
 
+const fn invalid(text: &str) -> (Code, &str, &str) {
+    (Code::InvalidArgument, "INVALID_FIELD", text)
+}
+
 fn garbage() -> Option<Bytes> {
     Some(Bytes::from_static(GARBAGE))
 }
@@ -264,7 +268,6 @@ async fn what_cannot_be_listed_is_refused() -> Result<(), Trouble> {
     };
     let server = with_tenants(&setup).await?;
     let c = &mut server.client().await?;
-    let invalid = |text| (Code::InvalidArgument, "INVALID_FIELD", text);
     let size = ListQuarantinedJobsRequest {
         page_size: 1001,
         ..all()
