@@ -16,7 +16,7 @@ use common::{entropy, plain, policy, report, success, tenant};
 use proptest::prelude::*;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::{
-    LEASE_MAX, LEASE_MIN, MAX_CRASHES_MAX, METADATA_KEY_BYTES_END, METADATA_PAIRS_MAX,
+    LEASE_MAX, LEASE_MIN, MAX_CRASHES_MAX, METADATA_KEY_CHARS_END, METADATA_PAIRS_MAX,
     METADATA_VALUE_BYTES_END, check_lease,
 };
 use silo_core::shard::commands::report::{ERROR_CODE_BYTES_MAX, Outcome, Report};
@@ -94,15 +94,16 @@ fn an_enqueue_is_checked_against_every_bound() {
         edit(&mut enqueue);
         enqueue.check().is_ok()
     };
-    let pair = |key: usize, value: usize| BTreeMap::from([("k".repeat(key), "v".repeat(value))]);
+    // A key is counted in characters, a value in bytes.
+    let pair = |key: usize, value: usize| BTreeMap::from([("ü".repeat(key), "v".repeat(value))]);
     let pairs = |count: usize| (0..count).map(|n| (n.to_string(), String::new())).collect();
     assert!(check(&|_| {}));
     assert!(check(&|e| e.max_crashes = MAX_CRASHES_MAX));
     assert!(!check(&|e| e.max_crashes = MAX_CRASHES_MAX + 1));
     assert!(check(&|e| e.metadata = pairs(METADATA_PAIRS_MAX)));
     assert!(!check(&|e| e.metadata = pairs(METADATA_PAIRS_MAX + 1)));
-    assert!(check(&|e| e.metadata = pair(METADATA_KEY_BYTES_END - 1, 0)));
-    assert!(!check(&|e| e.metadata = pair(METADATA_KEY_BYTES_END, 0)));
+    assert!(check(&|e| e.metadata = pair(METADATA_KEY_CHARS_END - 1, 0)));
+    assert!(!check(&|e| e.metadata = pair(METADATA_KEY_CHARS_END, 0)));
     assert!(check(
         &|e| e.metadata = pair(1, METADATA_VALUE_BYTES_END - 1)
     ));

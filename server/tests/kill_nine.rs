@@ -304,10 +304,7 @@ async fn finish(client: Client, load: Arc<Load>, task: Task) {
     }
     let fails = task.attempt_number == 1 && is_flaky(&task.job_id);
     let outcome = if fails {
-        Outcome::Failure {
-            code: "FLAKY".to_owned(),
-            data: Bytes::new(),
-        }
+        Outcome::failure("FLAKY", Bytes::new())
     } else {
         Outcome::Success(payload::unpack(task.payload.clone()))
     };

@@ -3,11 +3,14 @@
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::serialized_bytes::Encoding;
 use silo_runtime::proto::{
-    CancelJobRequest, EnqueueRequest, GetJobRequest, GetJobResultRequest, HeartbeatRequest,
-    LeaseTaskRequest, LeaseTasksRequest, ReportOutcomeRequest, SerializedBytes, Task,
+    CancelJobRequest, DeleteJobRequest, EnqueueRequest, ExpediteJobRequest, Failure, GetJobRequest,
+    GetJobResultRequest, HeartbeatRequest, ImportJobRequest, LeaseTaskRequest, LeaseTasksRequest,
+    ReportOutcomeRequest, RestartJobRequest, SerializedBytes, Task,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+
+use crate::server::Trouble;
 
 /// The task group of these requests.
 pub const GROUP: &str = "group";
@@ -73,6 +76,60 @@ pub fn cancel(id: &str) -> CancelJobRequest {
     }
 }
 
+/// Removes a job.
+#[must_use]
+pub fn delete(id: &str) -> DeleteJobRequest {
+    DeleteJobRequest {
+        id: id.to_owned(),
+        ..DeleteJobRequest::default()
+    }
+}
+
+/// Runs a job again.
+#[must_use]
+pub fn restart(id: &str) -> RestartJobRequest {
+    RestartJobRequest {
+        id: id.to_owned(),
+        ..RestartJobRequest::default()
+    }
+}
+
+/// Makes a job due now.
+#[must_use]
+pub fn expedite(id: &str) -> ExpediteJobRequest {
+    ExpediteJobRequest {
+        id: id.to_owned(),
+        ..ExpediteJobRequest::default()
+    }
+}
+
+/// A job to import, without a history.
+#[must_use]
+pub fn import(id: &str) -> ImportJobRequest {
+    ImportJobRequest {
+        id: id.to_owned(),
+        payload: Some(data(PAYLOAD)),
+        task_group: GROUP.to_owned(),
+        ..ImportJobRequest::default()
+    }
+}
+
+/// A success.
+#[must_use]
+pub fn success() -> Outcome {
+    Outcome::Success(data(NIL))
+}
+
+/// A failure with this code.
+#[must_use]
+pub fn failure(code: &str) -> Outcome {
+    Outcome::Failure(Failure {
+        code: code.to_owned(),
+        data: Some(data(PAYLOAD)),
+        ..Failure::default()
+    })
+}
+
 /// Asks for tasks.
 #[must_use]
 pub fn lease(max_tasks: u32) -> LeaseTasksRequest {
@@ -121,4 +178,30 @@ pub fn report(task: &Task, outcome: Outcome) -> ReportOutcomeRequest {
 pub fn reason(status: &Status) -> String {
     let info = status.get_details_error_info();
     info.map_or_else(String::new, |info| info.reason)
+}
+
+/// What the machine's reason of a refusal carries under this name; empty when there is none.
+#[must_use]
+pub fn reason_id(status: &Status, name: &str) -> String {
+    let info = status.get_details_error_info();
+    let id = info.and_then(|info| info.metadata.get(name).cloned());
+    id.unwrap_or_default()
+}
+
+/// Checks that a call was refused with this code, reason and text.
+///
+/// # Errors
+/// When it was not.
+pub fn refused<T>(got: Result<T, Status>, want: (Code, &str, &str)) -> Result<Status, Trouble> {
+    let Err(status) = got else {
+        return Err(format!("taken, not refused with {want:?}").into());
+    };
+    let why = reason(&status);
+    let said = (status.code(), why.as_str(), status.message());
+    let domain = status.get_details_error_info().map(|info| info.domain);
+    if said == want && domain.as_deref() == Some("silo") {
+        Ok(status)
+    } else {
+        Err(format!("{said:?} of {domain:?}, not {want:?}").into())
+    }
 }

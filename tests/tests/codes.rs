@@ -205,18 +205,12 @@ async fn of_leases() -> Result<(), Trouble> {
 async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
     let server = Server::start(Setup::default()).await?;
     let mut c = server.client().await?;
-    let task = take(&mut c, "runs").await?;
     let limits = vec![Limit {
         limit: Some(limit::Limit::Concurrency(ConcurrencyLimit {
             key: "k".to_owned(),
             max_concurrency: 1,
         })),
     }];
-    let retention = Some(Retention {
-        failed_ms: Some(1),
-        ..Retention::default()
-    });
-    let snooze = Outcome::Snooze(Snooze { delay_ms: 1 });
     let mut got: Vec<(&str, Result<(), Status>)> = Vec::new();
     macro_rules! call {
         ($name:expr, $method:ident, $request:expr) => {
@@ -232,19 +226,6 @@ async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
         }
     );
     call!(
-        "EnqueueRequest.retention",
-        enqueue,
-        EnqueueRequest {
-            retention,
-            ..enqueue("b")
-        }
-    );
-    call!(
-        "ReportOutcomeRequest.snooze",
-        report_outcome,
-        report(&task, snooze)
-    );
-    call!(
         "LeaseTasksRequest.wait_ms",
         lease_tasks,
         LeaseTasksRequest {
@@ -252,14 +233,11 @@ async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
             ..lease(1)
         }
     );
-    call!("DeleteJob", delete_job, DeleteJobRequest::default());
     call!(
         "DropTenantHolders",
         drop_tenant_holders,
         DropTenantHoldersRequest::default()
     );
-    call!("RestartJob", restart_job, RestartJobRequest::default());
-    call!("ExpediteJob", expedite_job, ExpediteJobRequest::default());
     call!(
         "ReportRefreshOutcome",
         report_refresh_outcome,
@@ -284,21 +262,10 @@ async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
         configure_shard,
         ConfigureShardRequest::default()
     );
-    call!("ImportJobs", import_jobs, ImportJobsRequest::default());
     call!(
         "ForceReleaseShard",
         force_release_shard,
         ForceReleaseShardRequest::default()
-    );
-    call!(
-        "CompactShard",
-        compact_shard,
-        CompactShardRequest::default()
-    );
-    call!(
-        "GetShardStorageInfo",
-        get_shard_storage_info,
-        GetShardStorageInfoRequest::default()
     );
     call!("DumpTasks", dump_tasks, DumpTasksRequest::default());
     for (what, got) in got {

@@ -3,24 +3,16 @@
 #![cfg(test)]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use silo_core::table::Table as _;
-use silo_core::table::job::JobKey;
-use silo_core::table::key::Key;
 use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use silo_core::table::state::States;
-use silo_core::types::name::JobId;
-use silo_core::types::tenant::Tenant;
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::{EnqueueRequest, Release};
-use silo_runtime::storage::backend::{Storage, StoreAbilities};
-use silo_runtime::storage::catalog::ShardCatalog;
-use silo_runtime::storage::clock::SystemWallClock;
-use silo_runtime::storage::shard::ShardStore;
 use silo_test_faults::fault::{Fault, Operation, Requests, Trouble as Kind};
+use silo_tests::damaged::{key, put};
 use silo_tests::messages::{
     NIL, bytes, cancel, data, enqueue, get, lease, lease_one, reason, report, result,
 };
@@ -29,28 +21,6 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn key(id: &str) -> Result<JobKey, Trouble> {
-    Ok(JobKey {
-        tenant: Tenant::single(),
-        job: JobId::parse(id)?,
-    })
-}
-
-/// Changes a row while no server is there.
-async fn put(setup: &Setup, row: Key, value: Option<Bytes>) -> Result<(), Trouble> {
-    let abilities = StoreAbilities {
-        conditional_replace: true,
-    };
-    let bucket = Arc::clone(&setup.bucket);
-    let storage = Storage::with_object_store(bucket, abilities, &setup.storage)?;
-    let catalog = ShardCatalog::open(&storage, 1.try_into()?, 0).await?;
-    let entry = catalog.shards().first().ok_or("a shard")?;
-    let clock = Arc::new(SystemWallClock::default());
-    let store = ShardStore::open(&storage, entry, clock).await?;
-    store.write(vec![(row, value)]).await?;
-    Ok(store.close().await?)
-}
 
 /// Leases and ends everything, until these jobs have come.
 async fn come(client: &mut Client, ids: &[&str]) -> Result<(), Trouble> {

@@ -15,6 +15,7 @@ use crate::client::backoff::Backoff;
 use crate::client::channels::{Channels, Stub};
 use crate::client::error::{Error, chain};
 use crate::client::options::ClientOptions;
+use crate::client::routed::Routed;
 use crate::client::routes::{RouteMap, Routes};
 use crate::client::time::later;
 use crate::client::verdict::{Repeat, Verdict, judge};
@@ -51,11 +52,6 @@ pub(crate) struct Plan {
 pub(crate) struct Answer<R> {
     pub(crate) body: R,
     pub(crate) sent: Instant,
-}
-
-/// A request that names the shard it is for.
-pub(crate) trait Routed: Clone {
-    fn route(&mut self, shard: &str);
 }
 
 /// What all clones of a client share.
@@ -286,13 +282,17 @@ impl Caller {
         })
     }
 
-    fn backoff(&self) -> Backoff {
+    pub(crate) fn backoff(&self) -> Backoff {
         Backoff::new(self.options.retry_initial, self.options.retry_max)
     }
 }
 
 /// Waits, or fails at once if no time for another try would be left before the deadline.
-async fn pause(deadline: Instant, by: Duration, or: impl FnOnce() -> Error) -> Result<(), Error> {
+pub(crate) async fn pause(
+    deadline: Instant,
+    by: Duration,
+    or: impl FnOnce() -> Error,
+) -> Result<(), Error> {
     if deadline.saturating_duration_since(Instant::now()) <= by.saturating_add(TRY_MIN) {
         return Err(or());
     }

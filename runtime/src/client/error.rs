@@ -6,6 +6,8 @@ use thiserror::Error;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::proto::CallError;
+
 /// Why a call failed.
 #[derive(Clone, Debug, Error)]
 pub enum Error {
@@ -79,18 +81,44 @@ impl Error {
 
     /// What an answer that is not worth a retry means.
     pub(crate) fn of_status(status: &Status) -> Self {
-        let message = status.message().to_owned();
+        Self::of_refusal(Refusal::of_status(status))
+    }
+
+    /// What became of one of many.
+    pub(crate) fn of_call(error: CallError) -> Self {
+        Self::of_refusal(Refusal {
+            code: Code::from_i32(error.code),
+            reason: Some(error.reason).filter(|reason| !reason.is_empty()),
+            message: error.message,
+            metadata: BTreeMap::new(),
+        })
+    }
+
+    /// Whether this was not done and may be soon, perhaps by another node.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::NotFound(refusal) => refusal.message.contains("shard not found"),
+            Self::Refused(refusal) => refusal.code == Code::ResourceExhausted,
+            Self::Options(_)
+            | Self::AlreadyExists(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Deadline => false,
+        }
+    }
+
+    fn of_refusal(refusal: Refusal) -> Self {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "codes are gRPC's; all that need nothing special are refusals"
         )]
-        match status.code() {
-            Code::NotFound => Self::NotFound(Refusal::of_status(status)),
-            Code::AlreadyExists => Self::AlreadyExists(Refusal::of_status(status)),
-            Code::Unavailable => Self::Unavailable(message),
-            Code::Aborted => Self::OutcomeUnknown(message),
+        match refusal.code {
+            Code::NotFound => Self::NotFound(refusal),
+            Code::AlreadyExists => Self::AlreadyExists(refusal),
+            Code::Unavailable => Self::Unavailable(refusal.message),
+            Code::Aborted => Self::OutcomeUnknown(refusal.message),
             Code::DeadlineExceeded => Self::Deadline,
-            _ => Self::Refused(Refusal::of_status(status)),
+            _ => Self::Refused(refusal),
         }
     }
 }

@@ -3,13 +3,17 @@
 
 pub mod address;
 pub(crate) mod backoff;
+pub mod bulk;
 mod call;
 mod channels;
 pub mod enqueue;
 mod entropy;
 pub mod error;
+pub mod import;
+mod manage;
 pub mod options;
 pub mod payload;
+mod routed;
 pub mod routes;
 pub mod task;
 pub(crate) mod time;

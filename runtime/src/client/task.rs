@@ -1,11 +1,12 @@
 //! What workers say: leasing, extending leases, reporting.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::client::call::{Answer, Place, Routed};
+use crate::client::call::{Answer, Place};
 use crate::client::channels::Stub;
 use crate::client::error::Error;
 use crate::client::routes::tenant_hash;
@@ -14,10 +15,9 @@ use crate::client::{Client, NO_TENANT, payload};
 use crate::proto::report_outcome_request::Outcome as WireOutcome;
 use crate::proto::report_refresh_outcome_request::Outcome as WireRefreshOutcome;
 use crate::proto::{
-    CancelJobRequest, Cancelled, EnqueueRequest, Failure, GetClusterInfoRequest, GetJobRequest,
-    GetJobResultRequest, HeartbeatRequest, HeartbeatResponse, LeaseTasksRequest,
-    LeaseTasksResponse, RefreshFailure, RefreshFloatingLimitTask, RefreshSuccess, Release,
-    ReportOutcomeRequest, ReportRefreshOutcomeRequest, Task,
+    Cancelled, Failure, HeartbeatRequest, HeartbeatResponse, LeaseTasksRequest, LeaseTasksResponse,
+    RefreshFailure, RefreshFloatingLimitTask, RefreshSuccess, Release, ReportOutcomeRequest,
+    ReportRefreshOutcomeRequest, Snooze, Task,
 };
 
 /// Names a leased task: all that is needed to report it.
@@ -36,17 +36,66 @@ pub struct TaskRef {
 pub enum Outcome {
     /// It is done, with this MessagePack result.
     Success(Bytes),
-    /// It failed; the job's retry policy says what follows.
+    /// It failed.
     Failure {
         /// A short name of the failure, for programs.
         code: String,
         /// More about it, as MessagePack.
         data: Bytes,
+        /// What follows.
+        retry: Retry,
     },
     /// It stopped because cancellation was asked for.
     Cancelled,
     /// It was not run; the job goes back to its place.
     Release,
+    /// It is not the time for it: the job comes back after this long. No retry is used up.
+    Snooze(Duration),
+}
+
+/// What follows a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// What the job's retry policy says.
+    #[default]
+    AsPolicy,
+    /// What the policy says, but after this long: not after its own delay.
+    After(Duration),
+    /// Nothing: the failure is final whatever the policy says.
+    Never,
+}
+
+impl Outcome {
+    /// A failure after which the job's retry policy says what follows.
+    pub fn failure(code: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        let (code, data, retry) = (code.into(), data.into(), Retry::AsPolicy);
+        Self::Failure { code, data, retry }
+    }
+
+    pub(crate) fn into_wire(self) -> WireOutcome {
+        match self {
+            Self::Success(result) => WireOutcome::Success(payload::pack(result)),
+            Self::Failure { code, data, retry } => WireOutcome::Failure(Failure {
+                code,
+                data: Some(payload::pack(data)),
+                not_retryable: retry == Retry::Never,
+                retry_after_ms: match retry {
+                    Retry::After(pause) => Some(millis(pause)),
+                    Retry::AsPolicy | Retry::Never => None,
+                },
+            }),
+            Self::Cancelled => WireOutcome::Cancelled(Cancelled {}),
+            Self::Release => WireOutcome::Release(Release {}),
+            Self::Snooze(pause) => WireOutcome::Snooze(Snooze {
+                delay_ms: millis(pause),
+            }),
+        }
+    }
+}
+
+/// The longest that the wire can say, for what is longer.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What a floating limit's maximum was found to be.
@@ -109,12 +158,7 @@ impl Client {
     ///
     /// [`Error::is_lease_lost`] tells that the task must be stopped.
     pub async fn heartbeat(&self, task: &TaskRef, worker_id: &str) -> Result<Extended, Error> {
-        let request = HeartbeatRequest {
-            shard: task.shard.to_string(),
-            worker_id: worker_id.to_owned(),
-            task_id: task.id.to_string(),
-            tenant_id: task.tenant.as_deref().map(str::to_owned),
-        };
+        let request = task.heartbeat(worker_id);
         let plan = self.plan(task.place(), Repeat::Safe);
         let send = |mut stub: Stub, request| async move { stub.heartbeat(request).await };
         let Answer { body, sent } = self.caller.call(plan, request, send).await?;
@@ -131,22 +175,7 @@ impl Client {
     /// `NotFound` if the lease is over, so that the outcome counts for nothing. After
     /// `Unavailable`, `OutcomeUnknown` or `Deadline` report again.
     pub async fn report(&self, task: &TaskRef, outcome: Outcome) -> Result<(), Error> {
-        let outcome = match outcome {
-            Outcome::Success(result) => WireOutcome::Success(payload::pack(result)),
-            Outcome::Failure { code, data } => WireOutcome::Failure(Failure {
-                code,
-                data: Some(payload::pack(data)),
-                ..Failure::default()
-            }),
-            Outcome::Cancelled => WireOutcome::Cancelled(Cancelled {}),
-            Outcome::Release => WireOutcome::Release(Release {}),
-        };
-        let request = ReportOutcomeRequest {
-            shard: task.shard.to_string(),
-            task_id: task.id.to_string(),
-            tenant_id: task.tenant.as_deref().map(str::to_owned),
-            outcome: Some(outcome),
-        };
+        let request = task.report(outcome);
         let plan = self.plan(task.place(), Repeat::Safe);
         let send = |mut stub: Stub, request| async move { stub.report_outcome(request).await };
         self.caller.call(plan, request, send).await?;
@@ -197,7 +226,25 @@ impl Client {
 }
 
 impl TaskRef {
-    fn place(&self) -> Place {
+    pub(crate) fn heartbeat(&self, worker_id: &str) -> HeartbeatRequest {
+        HeartbeatRequest {
+            shard: self.shard.to_string(),
+            worker_id: worker_id.to_owned(),
+            task_id: self.id.to_string(),
+            tenant_id: self.tenant.as_deref().map(str::to_owned),
+        }
+    }
+
+    pub(crate) fn report(&self, outcome: Outcome) -> ReportOutcomeRequest {
+        ReportOutcomeRequest {
+            shard: self.shard.to_string(),
+            task_id: self.id.to_string(),
+            tenant_id: self.tenant.as_deref().map(str::to_owned),
+            outcome: Some(outcome.into_wire()),
+        }
+    }
+
+    pub(crate) fn place(&self) -> Place {
         let hash = tenant_hash(self.tenant.as_deref().unwrap_or(NO_TENANT));
         Place::Shard {
             id: self.shard.to_string(),
@@ -224,35 +271,4 @@ impl From<&RefreshFloatingLimitTask> for TaskRef {
             tenant: task.tenant_id.as_deref().map(Into::into),
         }
     }
-}
-
-macro_rules! routed {
-    ($($request:ty),* $(,)?) => {$(
-        impl Routed for $request {
-            fn route(&mut self, shard: &str) {
-                shard.clone_into(&mut self.shard);
-            }
-        }
-    )*};
-}
-
-routed!(
-    CancelJobRequest,
-    EnqueueRequest,
-    GetJobRequest,
-    GetJobResultRequest,
-    HeartbeatRequest,
-    ReportOutcomeRequest,
-    ReportRefreshOutcomeRequest,
-);
-
-impl Routed for LeaseTasksRequest {
-    /// All shards of the node, whatever is said.
-    fn route(&mut self, _: &str) {
-        self.shard = None;
-    }
-}
-
-impl Routed for GetClusterInfoRequest {
-    fn route(&mut self, _: &str) {}
 }

@@ -81,10 +81,9 @@ pub async fn list_quarantined(
             break;
         }
     }
-    if !page.has_begun && place.is_some() {
-        // The shard that the page ended in is no longer here: its jobs may be anywhere.
-        let value = "of a shard that is not here";
-        return Err(Invalid::new("page_token", value, "as the last answer said").into());
+    if place.is_some() && !page.has_begun {
+        // Another list's: an empty page would say that all was shown.
+        return Err(PageToken::invalid(&request.page_token).into());
     }
     Ok(page.finish())
 }
@@ -173,7 +172,7 @@ impl PageToken {
         if text.is_empty() {
             return Ok(None);
         }
-        let invalid = || Invalid::new("page_token", text, "as the last answer said");
+        let invalid = || Self::invalid(text);
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid())?;
         let (shard, key) = bytes.split_first_chunk().ok_or_else(invalid)?;
         let after = Quarantines::read_key(key).map_err(|_| invalid())?;
@@ -181,5 +180,10 @@ impl PageToken {
             shard: Uuid::from_bytes(*shard),
             after,
         }))
+    }
+
+    fn invalid(text: &str) -> Invalid {
+        let bound = "as the last answer to the same request said";
+        Invalid::new("page_token", text.escape_debug(), bound)
     }
 }

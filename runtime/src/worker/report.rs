@@ -57,11 +57,17 @@ fn in_place_of(outcome: &Outcome, error: &Error) -> Option<Outcome> {
         .filter(|it| it.code == Code::InvalidArgument)?;
     match outcome {
         Outcome::Failure { code, .. } if code == OUTCOME_REFUSED => None,
-        Outcome::Success(_) | Outcome::Failure { .. } => Some(Outcome::Failure {
+        Outcome::Success(_) => Some(Outcome::failure(
+            OUTCOME_REFUSED,
+            payload::message(&refusal.message),
+        )),
+        // When it is to run again is still what its handler said.
+        Outcome::Failure { retry, .. } => Some(Outcome::Failure {
             code: OUTCOME_REFUSED.to_owned(),
             data: payload::message(&refusal.message),
+            retry: *retry,
         }),
-        Outcome::Cancelled | Outcome::Release => None,
+        Outcome::Cancelled | Outcome::Release | Outcome::Snooze(_) => None,
     }
 }
 

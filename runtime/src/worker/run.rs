@@ -98,7 +98,10 @@ async fn end_of(shared: &Shared, handler: &mut JoinSet<Outcome>, stop: &Stop) ->
         .map(outcome_of)
     {
         Ok(success @ Outcome::Success(_)) => success,
-        Ok(Outcome::Failure { .. } | Outcome::Cancelled | Outcome::Release) | Err(_) => {
+        Ok(
+            Outcome::Failure { .. } | Outcome::Cancelled | Outcome::Release | Outcome::Snooze(_),
+        )
+        | Err(_) => {
             handler.shutdown().await;
             Outcome::Release
         }
@@ -109,10 +112,10 @@ fn outcome_of(ended: Option<Result<Outcome, JoinError>>) -> Outcome {
     match ended {
         Some(Ok(outcome)) => outcome,
         Some(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => Outcome::Failure {
-                code: PANICKED.to_owned(),
-                data: payload::message(panic_text(panic.as_ref())),
-            },
+            Ok(panic) => {
+                let data = payload::message(panic_text(panic.as_ref()));
+                Outcome::failure(PANICKED, data)
+            }
             Err(_) => Outcome::Release,
         },
         None => Outcome::Release,

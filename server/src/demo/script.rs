@@ -182,10 +182,7 @@ fn handle(job: &Job, failed_once: &std::sync::Mutex<BTreeSet<String>>) -> Outcom
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     if job.task.job_id == flaky_id() && failed.insert(job.task.job_id.clone()) {
-        return Outcome::Failure {
-            code: FAILURE_CODE.to_owned(),
-            data: Bytes::new(),
-        };
+        return Outcome::failure(FAILURE_CODE, Bytes::new());
     }
     Outcome::Success(job.payload())
 }

@@ -29,8 +29,8 @@ pub const MAX_CRASHES_DEFAULT: u32 = 5;
 pub const MAX_CRASHES_MAX: u32 = 1000;
 /// Most metadata pairs.
 pub const METADATA_PAIRS_MAX: usize = 16;
-/// A metadata key is shorter than this, in bytes.
-pub const METADATA_KEY_BYTES_END: usize = 64;
+/// A metadata key is shorter than this, in characters (Unicode scalars).
+pub const METADATA_KEY_CHARS_END: usize = 64;
 /// A metadata value is shorter than this, in bytes.
 pub const METADATA_VALUE_BYTES_END: usize = 65_535;
 /// Shortest lease.
@@ -304,9 +304,11 @@ pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), 
         ));
     }
     for (key, value) in metadata {
-        if key.len() >= METADATA_KEY_BYTES_END {
-            let bound = format!("shorter than {METADATA_KEY_BYTES_END} bytes");
-            return Err(Invalid::new("metadata key", key, bound));
+        let chars = key.chars().count();
+        if chars >= METADATA_KEY_CHARS_END {
+            let value = format!("{chars} characters long");
+            let bound = format!("shorter than {METADATA_KEY_CHARS_END} characters");
+            return Err(Invalid::new("metadata key", value, bound));
         }
         if value.len() >= METADATA_VALUE_BYTES_END {
             let value = format!("{} bytes long at key {key}", value.len());

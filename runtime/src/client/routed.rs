@@ -1,0 +1,65 @@
+//! Requests that name the shard they are for.
+
+use crate::proto::{
+    CancelJobRequest, DeleteJobRequest, EnqueueBatchRequest, EnqueueRequest, ExpediteJobRequest,
+    GetClusterInfoRequest, GetJobRequest, GetJobResultRequest, HeartbeatRequest, HeartbeatsRequest,
+    ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ReportOutcomeRequest,
+    ReportOutcomesRequest, ReportRefreshOutcomeRequest, RestartJobRequest,
+};
+
+/// A request that names the shard it is for.
+pub(crate) trait Routed: Clone {
+    fn route(&mut self, shard: &str);
+}
+
+macro_rules! routed {
+    ($($request:ty),* $(,)?) => {$(
+        impl Routed for $request {
+            fn route(&mut self, shard: &str) {
+                shard.clone_into(&mut self.shard);
+            }
+        }
+    )*};
+}
+
+routed!(
+    CancelJobRequest,
+    DeleteJobRequest,
+    EnqueueRequest,
+    ExpediteJobRequest,
+    GetJobRequest,
+    GetJobResultRequest,
+    HeartbeatRequest,
+    ImportJobRequest,
+    ReportOutcomeRequest,
+    ReportRefreshOutcomeRequest,
+    RestartJobRequest,
+);
+
+macro_rules! routed_each {
+    ($($request:ty: $field:ident),* $(,)?) => {$(
+        impl Routed for $request {
+            fn route(&mut self, shard: &str) {
+                self.$field.iter_mut().for_each(|one| one.route(shard));
+            }
+        }
+    )*};
+}
+
+routed_each!(
+    EnqueueBatchRequest: jobs,
+    HeartbeatsRequest: heartbeats,
+    ImportJobsRequest: jobs,
+    ReportOutcomesRequest: outcomes,
+);
+
+impl Routed for LeaseTasksRequest {
+    /// All shards of the node, whatever is said.
+    fn route(&mut self, _: &str) {
+        self.shard = None;
+    }
+}
+
+impl Routed for GetClusterInfoRequest {
+    fn route(&mut self, _: &str) {}
+}
