@@ -226,14 +226,6 @@ async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
         }
     );
     call!(
-        "LeaseTasksRequest.wait_ms",
-        lease_tasks,
-        LeaseTasksRequest {
-            wait_ms: 1,
-            ..lease(1)
-        }
-    );
-    call!(
         "DropTenantHolders",
         drop_tenant_holders,
         DropTenantHoldersRequest::default()

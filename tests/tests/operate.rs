@@ -2,6 +2,7 @@
 //! files.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
