@@ -146,7 +146,7 @@ async fn all_or_none() -> Result<(), Trouble> {
     let text = of_batch(2, &exists("here"));
     let want = (Code::AlreadyExists, "JOB_EXISTS", text.as_str());
     let status = refused(batch(c, jobs, true).await, want)?;
-    let ids = ["index", "job"].map(|name| reason_id(&status, name));
+    let ids = ["index", "job_id"].map(|name| reason_id(&status, name));
     assert_eq!(ids, ["2", "here"]);
     // The service does.
     let late = EnqueueRequest {

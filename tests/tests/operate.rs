@@ -350,7 +350,7 @@ async fn a_shards_files_are_told_and_merged() -> Result<(), Trouble> {
     let server = Server::start(Setup::default()).await?;
     let c = &mut server.client().await?;
     let shard = server.shard_ids().remove(0);
-    // Nothing is there to be merged.
+    // No job has ever been here.
     let empty = c.get_shard_storage_info(info(&shard)).await?.into_inner();
     assert_eq!((empty.l0_sst_count, empty.sorted_run_count), (0, 0));
     is_sound(&empty);
