@@ -5,11 +5,15 @@
 
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::{
-    EnqueueRequest, Failure, HeartbeatRequest, Jitter, LeaseTaskRequest, LeaseTasksRequest,
-    ReportOutcomeRequest, RetryPolicy,
+    AttemptStatus, EnqueueRequest, Failure, HeartbeatRequest, ImportAttempt, ImportJobRequest,
+    ImportJobsRequest, Jitter, LeaseTaskRequest, LeaseTasksRequest, ReportOutcomeRequest,
+    RetryPolicy,
 };
 use silo_runtime::service::ServiceOptions;
-use silo_tests::messages::{data, enqueue, get, heartbeat, lease, lease_one, reason, report};
+use silo_tests::messages::{
+    cancel, data, delete, enqueue, expedite, get, heartbeat, import, lease, lease_one, reason,
+    report, restart, result,
+};
 use silo_tests::server::{Client, Server, Setup, Trouble};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -257,6 +261,107 @@ async fn of_metadata_and_payloads() -> Result<(), Trouble> {
         text,
     );
     c.report_outcome(success(1000)).await?;
+    c.enqueue(enqueue("fails")).await?;
+    let task = c.lease_task(lease_one("fails")).await?.into_inner().task;
+    let largest = Outcome::Failure(Failure {
+        data: Some(data(&[1; 1000])),
+        ..Failure::default()
+    });
+    c.report_outcome(report(&task.expect("a task"), largest))
+        .await?;
+    server.stop().await
+}
+
+#[silo::test]
+async fn of_imported_data() -> Result<(), Trouble> {
+    let service = ServiceOptions {
+        payload_bytes_max: 1000,
+        ..ServiceOptions::default()
+    };
+    let server = Server::start(Setup {
+        service,
+        ..Setup::default()
+    })
+    .await?;
+    let c = &mut server.client().await?;
+    let large = |bytes: usize| Some(data(&vec![1; bytes]));
+    let attempt = |status: AttemptStatus, bytes| ImportAttempt {
+        status: status.into(),
+        result: (status == AttemptStatus::Succeeded).then(|| large(bytes).expect("data")),
+        error_data: (status == AttemptStatus::Failed).then(|| large(bytes).expect("data")),
+        ..ImportAttempt::default()
+    };
+    for (bytes, is_within) in [(1000, true), (1001, false)] {
+        let pairs = bytes - 984;
+        let job = |field: &str| import(&format!("{field} {bytes}"));
+        let jobs = vec![
+            ImportJobRequest {
+                payload: large(bytes),
+                ..job("payload")
+            },
+            ImportJobRequest {
+                attempts: vec![attempt(AttemptStatus::Succeeded, bytes)],
+                ..job("attempts.result")
+            },
+            ImportJobRequest {
+                attempts: vec![attempt(AttemptStatus::Failed, bytes)],
+                ..job("attempts.error_data")
+            },
+            ImportJobRequest {
+                metadata: (0..pairs).map(|n| (n.to_string(), String::new())).collect(),
+                ..job("metadata")
+            },
+        ];
+        let answer = c.import_jobs(ImportJobsRequest { jobs }).await?;
+        for result in answer.into_inner().results {
+            assert_eq!(result.success, is_within, "{result:?}");
+            let (field, _) = result.id.split_once(' ').expect("a field");
+            let text = match field {
+                "metadata" => "metadata is 17 pairs, but must be at most 16 pairs".to_owned(),
+                field => format!("{field} is 1001 bytes long, but must be at most 1000 bytes"),
+            };
+            assert_eq!(result.error, (!is_within).then_some(text));
+        }
+    }
+    server.stop().await
+}
+
+#[silo::test]
+async fn of_calls_about_a_job() -> Result<(), Trouble> {
+    let server = Server::start(Setup::default()).await?;
+    let c = &mut server.client().await?;
+    let longest = "i".repeat(256);
+    c.enqueue(enqueue(&longest)).await?;
+    c.get_job(get(&longest)).await?;
+    c.expedite_job(expedite(&longest)).await.expect_err("ready");
+    c.cancel_job(cancel(&longest)).await?;
+    c.get_job_result(result(&longest)).await?;
+    c.restart_job(restart(&longest)).await?;
+    c.lease_task(lease_one(&longest)).await?;
+    c.delete_job(delete(&longest)).await.expect_err("running");
+    for (id, text) in [
+        ("", "id is 0 bytes long, but must be 1 to 256 bytes"),
+        (
+            &"i".repeat(257),
+            "id is 257 bytes long, but must be 1 to 256 bytes",
+        ),
+        (
+            "a\u{7f}b",
+            r"id is a\u{7f}b, but must be free of control characters",
+        ),
+    ] {
+        for got in [
+            c.get_job(get(id)).await.map(|_| ()),
+            c.get_job_result(result(id)).await.map(|_| ()),
+            c.cancel_job(cancel(id)).await.map(|_| ()),
+            c.delete_job(delete(id)).await.map(|_| ()),
+            c.restart_job(restart(id)).await.map(|_| ()),
+            c.expedite_job(expedite(id)).await.map(|_| ()),
+            c.lease_task(lease_one(id)).await.map(|_| ()),
+        ] {
+            refused(got, "id", text);
+        }
+    }
     server.stop().await
 }
 
@@ -279,8 +384,23 @@ async fn of_what_workers_say() -> Result<(), Trouble> {
         ..lease(1)
     };
     c.lease_tasks(ms(100)).await?;
-    let bound = "lease_ms is 99, but must be 100 ms to 86400000 ms";
-    refused(c.lease_tasks(ms(99)).await.map(|_| ()), "lease_ms", bound);
+    c.lease_tasks(ms(86_400_000)).await?;
+    for beyond in [99, 86_400_001] {
+        let bound = format!("lease_ms is {beyond}, but must be 100 ms to 86400000 ms");
+        let got = c.lease_tasks(ms(beyond)).await.map(|_| ());
+        refused(got, "lease_ms", &bound);
+    }
+    let group = |chars| LeaseTasksRequest {
+        task_group: "ü".repeat(chars),
+        ..lease(1)
+    };
+    c.lease_tasks(group(64)).await?;
+    for chars in [0, 65] {
+        let bound =
+            format!("task_group is {chars} characters long, but must be 1 to 64 characters");
+        let got = c.lease_tasks(group(chars)).await.map(|_| ());
+        refused(got, "task_group", &bound);
+    }
     let nobody = LeaseTaskRequest {
         worker_id: String::new(),
         ..lease_one("job")

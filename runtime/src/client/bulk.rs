@@ -63,6 +63,7 @@ impl Client {
     /// As [`Client::enqueue`] for the first job that is refused; its `index` is in the refusal's
     /// metadata.
     pub async fn enqueue_all(&self, jobs: Vec<Enqueue>) -> Result<Vec<String>, Error> {
+        let count = jobs.len();
         let request = EnqueueBatchRequest {
             jobs: self.enqueues(jobs),
             atomic: true,
@@ -70,7 +71,11 @@ impl Client {
         let plan = self.for_tenant(Repeat::Safe);
         let send = |mut stub: Stub, request| async move { stub.enqueue_batch(request).await };
         let told = self.caller.call(plan, request, send).await?.body.results;
-        told.into_iter().map(enqueued).collect()
+        if told.len() == count {
+            told.into_iter().map(enqueued).collect()
+        } else {
+            Err(lacking())
+        }
     }
 
     /// Extends leases, each for itself.
@@ -237,6 +242,6 @@ fn failed<T>(error: CallError) -> Result<T, Error> {
     Err(Error::of_call(error))
 }
 
-fn lacking() -> Error {
-    Error::OutcomeUnknown("the answer says nothing of this one".to_owned())
+pub(crate) fn lacking() -> Error {
+    Error::OutcomeUnknown("the answer does not say what became of it".to_owned())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::client::bulk::lacking;
 use crate::client::channels::Stub;
 use crate::client::error::Error;
 use crate::client::verdict::Repeat;
@@ -85,6 +86,7 @@ impl Client {
     /// `OutcomeUnknown` if the connection broke: import again, and what was taken is told to be
     /// there already.
     pub async fn import(&self, jobs: Vec<Import>) -> Result<Vec<Result<JobStatus, String>>, Error> {
+        let count = jobs.len();
         let jobs = jobs.into_iter();
         let jobs = jobs.map(|job| job.into_request(self.tenant.clone()));
         let request = ImportJobsRequest {
@@ -93,7 +95,11 @@ impl Client {
         let plan = self.for_tenant(Repeat::Unsafe);
         let send = |mut stub: Stub, request| async move { stub.import_jobs(request).await };
         let told = self.caller.call(plan, request, send).await?.body.results;
-        Ok(told.into_iter().map(outcome).collect())
+        if told.len() == count {
+            Ok(told.into_iter().map(outcome).collect())
+        } else {
+            Err(lacking())
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Asked {
     Heartbeat(HeartbeatRequest),
     ReportOutcome(ReportOutcomeRequest),
     ReportRefreshOutcome(ReportRefreshOutcomeRequest),
+    EnqueueBatch(EnqueueBatchRequest),
+    ReportOutcomes(ReportOutcomesRequest),
 }
 
 /// What is answered.
@@ -37,6 +39,8 @@ pub enum Told {
     GetJob(GetJobResponse),
     LeaseTasks(LeaseTasksResponse),
     Heartbeat(HeartbeatResponse),
+    EnqueueBatch(EnqueueBatchResponse),
+    ReportOutcomes(ReportOutcomesResponse),
     Nothing,
 }
 
@@ -224,6 +228,10 @@ service! {
         => Told::Nothing => ReportOutcomeResponse {} => ReportOutcomeResponse;
     report_refresh_outcome: ReportRefreshOutcome(ReportRefreshOutcomeRequest)
         => Told::Nothing => ReportRefreshOutcomeResponse {} => ReportRefreshOutcomeResponse;
+    enqueue_batch: EnqueueBatch(EnqueueBatchRequest)
+        => Told::EnqueueBatch(it) => it => EnqueueBatchResponse;
+    report_outcomes: ReportOutcomes(ReportOutcomesRequest)
+        => Told::ReportOutcomes(it) => it => ReportOutcomesResponse;
     }
     unscripted {
     get_node_info: GetNodeInfoRequest => GetNodeInfoResponse;
@@ -246,8 +254,6 @@ service! {
     flush_shard: FlushShardRequest => FlushShardResponse;
     get_shard_storage_info: GetShardStorageInfoRequest => GetShardStorageInfoResponse;
     dump_tasks: DumpTasksRequest => DumpTasksResponse;
-    enqueue_batch: EnqueueBatchRequest => EnqueueBatchResponse;
-    report_outcomes: ReportOutcomesRequest => ReportOutcomesResponse;
     heartbeats: HeartbeatsRequest => HeartbeatsResponse;
     list_quarantined_jobs: ListQuarantinedJobsRequest => ListQuarantinedJobsResponse;
     }
