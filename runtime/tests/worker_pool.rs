@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client_fake::{Asked, Told, layout};
+use silo_runtime::client::payload;
 use silo_runtime::client::task::Outcome;
 use silo_runtime::proto::report_outcome_request::Outcome as Reported;
 use silo_runtime::proto::{
@@ -23,6 +24,7 @@ use silo_runtime::worker::options::WorkerOptions;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use worker_board::{Board, OnDrop, SOON, next, options};
 
 #[tokio::test]
@@ -175,6 +177,58 @@ async fn a_worker_with_nothing_to_do_asks_seldom() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_wait_is_asked_again_and_again() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let mut board = Board::start(1, 10_000, move |board, asked| {
+        let count = Arc::clone(&count);
+        async move {
+            match asked {
+                Asked::LeaseTasks(request) if request.wait_ms > 0 => {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    Err(Status::unimplemented("wait_ms"))
+                }
+                other => board.answer(other).await,
+            }
+        }
+    })
+    .await;
+    let works = board.work(options(), |_| async { Outcome::Success(Bytes::new()) });
+    board.report().await;
+    works.end().await;
+    assert_eq!(
+        refused.load(Ordering::SeqCst),
+        1,
+        "it is not asked to wait twice"
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_was_waited_for_is_not_old() {
+    // The server waited for longer than the lease that it then gave.
+    let mut board = Board::start(1, 400, |board, asked| async move {
+        let waits = matches!(asked, Asked::LeaseTasks(_));
+        if waits {
+            sleep(Duration::from_millis(600)).await;
+        }
+        let mut answer = board.answer(asked).await?;
+        if let Told::LeaseTasks(leased) = &mut answer {
+            leased.waited_ms = 590;
+        }
+        Ok(answer)
+    })
+    .await;
+    let works = board.work(options(), |_| async { Outcome::Success("done".into()) });
+    let report = board.report().await;
+    assert_eq!(
+        report.outcome,
+        Some(Reported::Success(payload::pack("done".into())))
+    );
+    assert_eq!(*board.shared.heartbeats.borrow(), 0, "it has just begun");
+    works.end().await;
+}
+
+#[tokio::test]
 async fn every_node_is_asked_for_tasks() {
     let mut one = Board::start(1, 10_000, Board::answer).await;
     let mut two = Board::start(1, 10_000, Board::answer).await;
@@ -215,8 +269,8 @@ async fn a_refresh_of_a_limit_is_declined() {
                     };
                     let refresh_tasks = vec![task];
                     Ok(Told::LeaseTasks(LeaseTasksResponse {
-                        tasks: Vec::new(),
                         refresh_tasks,
+                        ..LeaseTasksResponse::default()
                     }))
                 }
                 Asked::ReportRefreshOutcome(report) => {

@@ -67,6 +67,12 @@ impl Error {
         }
     }
 
+    /// Whether the server does not know the call, or a field of it.
+    pub(crate) fn is_unimplemented(&self) -> bool {
+        self.refusal()
+            .is_some_and(|refusal| refusal.code == Code::Unimplemented)
+    }
+
     /// The server's definite no, if it is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {

@@ -10,6 +10,7 @@ use crate::client::call::{Answer, Place};
 use crate::client::channels::Stub;
 use crate::client::error::Error;
 use crate::client::routes::tenant_hash;
+use crate::client::time::later;
 use crate::client::verdict::Repeat;
 use crate::client::{Client, NO_TENANT, payload};
 use crate::proto::report_outcome_request::Outcome as WireOutcome;
@@ -117,7 +118,8 @@ pub enum RefreshOutcome {
 pub struct Leased {
     /// What was leased.
     pub response: LeaseTasksResponse,
-    /// When the request was sent: the leases began no earlier.
+    /// When the request was sent, and how long the server waited for work after that: the leases
+    /// began no earlier.
     pub sent: Instant,
 }
 
@@ -146,9 +148,11 @@ impl Client {
         let plan = self.plan(Place::EachNode, Repeat::Unsafe);
         let send = |mut stub: Stub, request| async move { stub.lease_tasks(request).await };
         let Answer { body, sent } = self.caller.call(plan, request, send).await?;
+        // What the server spent waiting for work is no part of the leases.
+        let waited = Duration::from_millis(body.waited_ms.into());
         Ok(Leased {
             response: body,
-            sent,
+            sent: later(sent, waited).min(Instant::now()),
         })
     }
 

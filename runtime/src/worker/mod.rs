@@ -31,8 +31,10 @@ use crate::worker::job::Job;
 use crate::worker::options::WorkerOptions;
 use crate::worker::run::{Shared, give_back, run};
 
-/// The longest a request for tasks may take: leases that come later are half gone.
+/// The longest a request for tasks may take, waiting aside: leases that come later are half gone.
 const LEASE_CALL_MAX: Duration = Duration::from_secs(5);
+/// No server waits longer.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A worker, not yet running.
 pub struct Worker {
@@ -75,7 +77,8 @@ impl Worker {
         loop {
             let has_room = running.len() < self.concurrency();
             if asking.is_none() && has_room && idle.is_over() {
-                asking = Some(self.ask(&running));
+                let wait = idle.begin(self.shared.client.nodes());
+                asking = Some(self.ask(&running, wait));
             }
             tokio::select! {
                 biased;
@@ -92,16 +95,20 @@ impl Worker {
         self.drain(running, asking).await;
     }
 
-    fn ask(&self, running: &JoinSet<()>) -> Asking {
+    fn ask(&self, running: &JoinSet<()>, wait: Duration) -> Asking {
         let free = self.concurrency().saturating_sub(running.len());
         let request = LeaseTasksRequest {
             worker_id: self.options.worker_id.clone(),
             max_tasks: u32::try_from(free).unwrap_or(u32::MAX),
             task_group: self.options.task_group.clone(),
             lease_ms: self.options.lease_ms,
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             ..LeaseTasksRequest::default()
         };
-        let client = self.shared.client.with_deadline(LEASE_CALL_MAX);
+        let client = self
+            .shared
+            .client
+            .with_deadline(LEASE_CALL_MAX.saturating_add(wait));
         Box::pin(async move { client.lease_tasks(request).await })
     }
 
@@ -169,6 +176,10 @@ struct Idle {
     until: Instant,
     /// Answers in a row that gave nothing.
     empty: usize,
+    /// How long a node may wait; zero once one has said that it does not.
+    wait: Duration,
+    /// When it was asked, and how long it may wait this time.
+    asked: (Instant, Duration),
 }
 
 impl Idle {
@@ -180,15 +191,36 @@ impl Idle {
             max,
             until: Instant::now(),
             empty: 0,
+            wait: options.wait.min(WAIT_MAX),
+            asked: (Instant::now(), Duration::ZERO),
         }
+    }
+
+    /// Says how long the next node may wait: only the last of a round, once the others had nothing,
+    /// and not long while there are others.
+    fn begin(&mut self, nodes: usize) -> Duration {
+        let is_last = self.empty.saturating_add(1) >= nodes;
+        let wait = match (is_last, nodes) {
+            (false, _) => Duration::ZERO,
+            (true, 0 | 1) => self.wait,
+            (true, _) => self.wait.min(self.max),
+        };
+        self.asked = (Instant::now(), wait);
+        wait
+    }
+
+    /// Whether the node has waited, and did not say at once that there was nothing.
+    fn has_waited(&self) -> bool {
+        let (at, wait) = self.asked;
+        !wait.is_zero() && at.elapsed() >= wait.checked_div(2).unwrap_or(wait)
     }
 
     fn is_over(&self) -> bool {
         self.until <= Instant::now()
     }
 
-    /// After tasks ask at once; after nothing wait, once every node has been asked; after an error
-    /// wait longest.
+    /// After tasks ask at once, and after a node has waited; after nothing wait, once every node has
+    /// been asked; after an error wait longest.
     fn heard(&mut self, answer: &Result<Leased, Error>, nodes: usize) {
         let pause = match answer {
             Ok(leased) if !leased.response.tasks.is_empty() => {
@@ -200,10 +232,17 @@ impl Idle {
                 self.empty = self.empty.saturating_add(1);
                 if self.empty < nodes {
                     Duration::ZERO
+                } else if self.has_waited() {
+                    self.empty = 0;
+                    Duration::ZERO
                 } else {
                     self.empty = 0;
                     self.backoff.pause()
                 }
+            }
+            Err(error) if error.is_unimplemented() && !self.wait.is_zero() => {
+                self.wait = Duration::ZERO;
+                Duration::ZERO
             }
             Err(_) => self.max,
         };

@@ -13,7 +13,11 @@ pub struct WorkerOptions {
     pub concurrency: usize,
     /// How long its leases are; `None`: as the job or the server says.
     pub lease_ms: Option<u32>,
-    /// The first pause when there was nothing to lease; default 5 ms. It doubles up to `idle_max`.
+    /// How long a node may wait for work before it answers that there is none; default 2 s, at most
+    /// 60 s, and 0 asks again and again. A shutdown waits for the answer. With several nodes it is
+    /// no longer than `idle_max`: there may be work elsewhere.
+    pub wait: Duration,
+    /// The first pause when a node that does not wait had nothing to lease; default 5 ms. It doubles up to `idle_max`.
     pub idle_min: Duration,
     /// The longest pause when there was nothing to lease; default 250 ms.
     pub idle_max: Duration,
@@ -31,6 +35,7 @@ impl WorkerOptions {
             worker_id: worker_id.into(),
             concurrency: 10,
             lease_ms: None,
+            wait: Duration::from_secs(2),
             idle_min: Duration::from_millis(5),
             idle_max: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(30),

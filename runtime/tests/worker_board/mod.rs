@@ -115,7 +115,7 @@ impl Shared {
                 let tasks = queue.drain(..count).collect();
                 Told::LeaseTasks(LeaseTasksResponse {
                     tasks,
-                    refresh_tasks: Vec::new(),
+                    ..LeaseTasksResponse::default()
                 })
             }
             Asked::Heartbeat(_) => {
