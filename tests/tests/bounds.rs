@@ -2,6 +2,7 @@
 //! with the field, the value and the bound.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::{

@@ -5,7 +5,7 @@
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::*;
 use silo_tests::messages::{
-    GROUP, cancel, data, enqueue, get, heartbeat, lease, lease_one, reason, report, result,
+    GROUP, cancel, data, enqueue, get, heartbeat, lease_one, reason, report, result,
 };
 use silo_tests::server::{Client, Server, Setup, Trouble};
 use tonic::{Code, Response, Status};

@@ -1,6 +1,7 @@
 //! DeleteJob, RestartJob, ExpediteJob and snoozing: what is accepted, and every refusal.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! How a job moves. One way into a queue, one way out of wherever it is, one way to a lease, one way
-//! to an end, one way to be gone: every command uses these, so no path can forget an index row, a
-//! head or, once they exist, a limit.
+//! How a job moves. One way into a queue, one way out of wherever it is, one way to a lease, one
+//! way to an end, one way to be gone: every command uses these, so no path can forget an index row,
+//! a head or, once they exist, a limit.
 
 use crate::shard::commands::lease::Grantee;
 use crate::shard::decision::Notice;

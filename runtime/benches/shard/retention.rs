@@ -1,7 +1,7 @@
 //! Many jobs through one shard that keeps each for two seconds: what is left of them afterwards.
 //!
-//! A hundred thousand jobs that stay are the baseline. Jobs then come, end and go; when the last has
-//! gone, files and memory are compared with the baseline, at once and after a rest in which
+//! A hundred thousand jobs that stay are the baseline. Jobs then come, end and go; when the last
+//! has gone, files and memory are compared with the baseline, at once and after a rest in which
 //! compaction and garbage collection go on by themselves.
 
 use std::path::Path;

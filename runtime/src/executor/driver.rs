@@ -1,18 +1,16 @@
 //! Carries out what a stage asks for, on real storage: one task per shard.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use futures::stream::{self, FuturesUnordered, StreamExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
-use silo_core::shard::refusal::Refusal;
-use silo_core::shard::reply::{Content, Reply, Task};
+use silo_core::shard::reply::Reply;
 use silo_core::shard::view::NeedItem;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
@@ -30,6 +28,7 @@ use crate::clock::Clock;
 use crate::executor::limits::StageLimits;
 use crate::executor::loads::LoadId;
 use crate::executor::output::{Loaded, Output};
+use crate::executor::reads::{Undelivered, complete, load_twice};
 use crate::executor::replies::{Answer, Failure};
 use crate::executor::shard::ReadyGroups;
 use crate::executor::stage::Stage;
@@ -37,7 +36,6 @@ use crate::executor::waiters::Waiters;
 use crate::executor::working_set::Round;
 use crate::storage::durable::DurableWatch;
 use crate::storage::error::{StorageError, WriteError};
-use crate::storage::read::RangeLimit;
 use crate::storage::shard::ShardStore;
 
 /// Requests taken from the inbox at a time.
@@ -45,21 +43,13 @@ const INBOX_BATCH_MAX: usize = 1024;
 /// Flushes of the write-ahead log after which the tables are flushed too, so that opening the shard
 /// does not have to read a long log.
 const WAL_FLUSHES_MAX: u32 = 512;
-/// Pause before a row that seems to be damaged is read once more: compaction may have moved it.
-const DAMAGE_PAUSE: Duration = Duration::from_millis(500);
 /// A longer wait is slept in parts: the clock that deadlines are told by may run faster than time,
 /// by [`crate::clock::FORWARD_PER_MILLE`].
 const SLEEP_WHOLE_MAX: u64 = 1_000;
-/// Payloads of one reply that are read at once.
-const READS_MAX: usize = 16;
 /// Reads under way at once; the rest wait their turn.
 const LOADS_MAX: usize = 256;
 /// A shard into which nothing was written for so long flushes its tables.
 const IDLE_FLUSH: Duration = Duration::from_secs(5);
-
-/// Most bytes of large data that are read for one reply, unless it hands out tasks: those have a
-/// budget already. Of a larger reply no large data is read, and whoever writes it sees that.
-pub const REPLY_BYTES_MAX: u64 = 128 << 20;
 
 /// Something to do for a caller.
 pub(crate) enum Request {
@@ -138,15 +128,6 @@ struct Driver {
     groups_told: Option<(u64, bool)>,
     /// Groups that have work since waiters were told last.
     news: BTreeSet<TaskGroup>,
-}
-
-/// Tasks that do not reach their worker.
-#[derive(Default)]
-struct Undelivered {
-    /// Their data could not be read for now: they go back.
-    back: Vec<TaskId>,
-    /// Their data is not there, or damaged: whoever leases them next fares no better.
-    aside: Vec<SetAside>,
 }
 
 /// I/O that has ended.
@@ -466,131 +447,6 @@ impl Driver {
             now: self.around.clock.now(),
             entropy: Entropy(*uuid::Uuid::new_v4().as_bytes()),
             retention: self.retention,
-        }
-    }
-}
-
-/// Reads; what seems to be damaged is looked at once more before anybody acts on it.
-async fn load_twice(store: &ShardStore, item: NeedItem) -> Result<Loaded, StorageError> {
-    match load(store, item.clone()).await {
-        Err(StorageError::Invalid { .. }) => {
-            sleep(DAMAGE_PAUSE).await;
-            load(store, item).await
-        }
-        read => read,
-    }
-}
-
-async fn load(store: &ShardStore, item: NeedItem) -> Result<Loaded, StorageError> {
-    match item {
-        NeedItem::Row(key) => Ok(Loaded::Row(store.get(&key).await?)),
-        NeedItem::Range { start, end, limit } => {
-            let limit = RangeLimit::rows(NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN));
-            let rows = store.range(&start, &end, limit).await?;
-            Ok(Loaded::Range {
-                rows: rows.rows,
-                is_complete: rows.complete,
-            })
-        }
-    }
-}
-
-/// Reads the large data of a reply. Tasks whose payload cannot be read are taken out; any other
-/// reply is all or nothing.
-async fn complete(store: &ShardStore, mut reply: Reply) -> (Answer, Undelivered) {
-    let stored = reply.stored();
-    let bytes = stored
-        .iter()
-        .map(|content| content.len())
-        .fold(0, u64::saturating_add);
-    let is_lease = matches!(reply, Reply::Leased(_));
-    if bytes > REPLY_BYTES_MAX && !is_lease {
-        return (Answer::Reply(reply), Undelivered::default());
-    }
-    let mut reads: Vec<BoxFuture<'_, Result<(), Missing>>> = Vec::new();
-    for content in reply.stored() {
-        reads.push(read_content(store, content).boxed());
-    }
-    let read: Vec<Result<(), Missing>> = stream::iter(reads).buffered(READS_MAX).collect().await;
-    if let Reply::Leased(tasks) = reply {
-        let (whole, undelivered) = deliverable(tasks, read);
-        return (Answer::Reply(Reply::Leased(whole)), undelivered);
-    }
-    let answer = match read.into_iter().filter_map(Result::err).max() {
-        None => Answer::Reply(reply),
-        Some(Missing::ForNow) => Answer::Failed(Failure::Unreadable),
-        Some(Missing::ForGood(reason)) => damaged(&reply, &reason),
-    };
-    (answer, Undelivered::default())
-}
-
-/// Data of a job that will never be read: whoever asks again fares no better.
-fn damaged(reply: &Reply, reason: &str) -> Answer {
-    let key = if let Reply::Job(job) = reply {
-        Some(&job.key)
-    } else if let Reply::Result(result) = reply {
-        Some(&result.key)
-    } else {
-        None
-    };
-    let Some(key) = key else {
-        return Answer::Failed(Failure::Unreadable);
-    };
-    error!(tenant = %key.tenant, job = %key.job, reason, "a job could not be shown");
-    Answer::Reply(Reply::Refused(Refusal::Quarantined(key.clone())))
-}
-
-/// Parts tasks by whether their payload, where it had to be read, was.
-fn deliverable(tasks: Vec<Task>, read: Vec<Result<(), Missing>>) -> (Vec<Task>, Undelivered) {
-    let mut failures = read.into_iter().filter_map(Result::err);
-    let mut whole = Vec::with_capacity(tasks.len());
-    let mut undelivered = Undelivered::default();
-    for task in tasks {
-        if matches!(task.payload, Content::Inline(_)) {
-            whole.push(task);
-            continue;
-        }
-        match failures.next() {
-            Some(Missing::ForGood(reason)) => {
-                let task = task.id;
-                undelivered.aside.push(SetAside { task, reason });
-            }
-            Some(Missing::ForNow) | None => undelivered.back.push(task.id),
-        }
-    }
-    (whole, undelivered)
-}
-
-/// Why data could not be read; the worst is last.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Missing {
-    /// Storage did not answer.
-    ForNow,
-    /// It is not there, or damaged; in a sentence.
-    ForGood(String),
-}
-
-async fn read_content(store: &ShardStore, content: &mut Content) -> Result<(), Missing> {
-    let Content::Stored { key, .. } = content else {
-        return Ok(());
-    };
-    match store.get(key).await {
-        Ok(Some(bytes)) => {
-            *content = Content::Inline(bytes);
-            Ok(())
-        }
-        Ok(None) => Err(Missing::ForGood("its payload is missing".to_owned())),
-        Err(cause @ StorageError::Invalid { .. }) => Err(Missing::ForGood(format!(
-            "its payload cannot be read: {cause}"
-        ))),
-        Err(
-            cause @ (StorageError::Unavailable { .. }
-            | StorageError::Fenced { .. }
-            | StorageError::Closed { .. }
-            | StorageError::NewerFormat { .. }),
-        ) => {
-            error!(%cause, "a payload could not be read");
-            Err(Missing::ForNow)
         }
     }
 }

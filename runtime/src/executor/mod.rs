@@ -22,6 +22,7 @@ pub mod loads;
 pub mod output;
 mod pending;
 mod proof;
+pub mod reads;
 pub mod replies;
 mod round;
 pub mod shard;

@@ -1,9 +1,9 @@
 //! Who waits for work of a task group: one line per group, over all shards of a node.
 //!
 //! A shard wakes one waiter when a group gets work there, the one that has waited longest. Whoever
-//! is woken tries once, keeping its place, and then: has tasks, leaves, and wakes the next two, as
-//! there may be more; or found nothing, because another was quicker, and waits on; or goes away, and
-//! hands its wake on. So no wake is lost, and tries are at most a few for each piece of work,
+//! is woken tries once, keeping its place, and then: has tasks, leaves, and wakes the next two, for
+//! there may be more; or found nothing, because another was quicker, and waits on; or goes away,
+//! and hands its wake on. So no wake is lost, and tries are at most a few for each piece of work,
 //! however many wait.
 
 use std::collections::BTreeMap;

@@ -219,8 +219,8 @@ impl Idle {
         self.until <= Instant::now()
     }
 
-    /// After tasks ask at once, and after a node has waited; after nothing wait, once every node has
-    /// been asked; after an error wait longest.
+    /// After tasks ask at once, and after a node has waited; after nothing wait, once every node
+    /// has been asked; after an error wait longest.
     fn heard(&mut self, answer: &Result<Leased, Error>, nodes: usize) {
         let pause = match answer {
             Ok(leased) if !leased.response.tasks.is_empty() => {

@@ -17,7 +17,8 @@ pub struct WorkerOptions {
     /// 60 s, and 0 asks again and again. A shutdown waits for the answer. With several nodes it is
     /// no longer than `idle_max`: there may be work elsewhere.
     pub wait: Duration,
-    /// The first pause when a node that does not wait had nothing to lease; default 5 ms. It doubles up to `idle_max`.
+    /// The first pause when a node that does not wait had nothing to lease; default 5 ms. It
+    /// doubles up to `idle_max`.
     pub idle_min: Duration,
     /// The longest pause when there was nothing to lease; default 250 ms.
     pub idle_max: Duration,

@@ -458,8 +458,11 @@ impl World {
                 let may = match failure {
                     // Whoever finds no task while ticks cannot read is told so.
                     Failure::Unreadable => {
-                        let is_no_task = |decided: &Decided| matches!(&decided.decision.reply, Reply::Leased(tasks) if tasks.is_empty());
-                        self.loads_failed > 0 && decided.is_none_or(|(_, d)| is_no_task(d))
+                        let has_no_task = |(_, decided): (usize, &Decided)| {
+                            let reply = &decided.decision.reply;
+                            matches!(reply, Reply::Leased(tasks) if tasks.is_empty())
+                        };
+                        self.loads_failed > 0 && decided.is_none_or(has_no_task)
                     }
                     Failure::Unproven => {
                         self.is_proof_late() && decided.is_some_and(changes_nothing)

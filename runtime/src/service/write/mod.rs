@@ -12,7 +12,7 @@ use bytes::Bytes;
 use silo_core::shard::reply::Content;
 use silo_core::types::data::NIL;
 
-use crate::executor::driver::REPLY_BYTES_MAX;
+use crate::executor::reads::REPLY_BYTES_MAX;
 use crate::proto::SerializedBytes;
 use crate::proto::serialized_bytes::Encoding;
 use crate::service::denial::Denial;
