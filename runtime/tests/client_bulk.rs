@@ -186,7 +186,12 @@ async fn outcomes_go_to_the_nodes_of_their_shards() {
     let client = Client::connect(options(&low)).await.unwrap();
     let task = |number: usize| TaskRef {
         id: format!("task {number}").into(),
-        shard: if number % 3 == 0 { "lower" } else { "upper" }.into(),
+        shard: if number.is_multiple_of(3) {
+            "lower"
+        } else {
+            "upper"
+        }
+        .into(),
         tenant: None,
     };
     let outcomes = (0..3000).map(|number| (task(number), Outcome::Release));

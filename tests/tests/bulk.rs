@@ -1,6 +1,7 @@
 //! EnqueueBatch, ReportOutcomes and Heartbeats: each for itself and in order, or all or none.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeSet;
 

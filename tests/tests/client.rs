@@ -1,6 +1,7 @@
 //! The Rust client's calls beyond the plain ones, and what a worker may say, against a server.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
 

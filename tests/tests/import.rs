@@ -1,6 +1,7 @@
 //! ImportJobs: results in order, every error of a single job, and the one that refuses the call.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use silo_runtime::proto::{
     AttemptStatus, ConcurrencyLimit, EnqueueRequest, GetJobRequest, GetNodeInfoRequest,
