@@ -1,22 +1,16 @@
 //! What becomes of one job, and what of it counts as the same.
 
-use std::cmp::Reverse;
-
 use bytes::Bytes;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
 use silo_core::shard::commands::report::Outcome;
-use silo_core::shard::refusal::{Gone, ImportFault, Refusal};
-use silo_core::shard::reply::{Imported, Reply, Task};
+use silo_core::shard::refusal::Refusal;
+use silo_core::shard::reply::Reply;
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status;
-use silo_core::types::name::{JobId, TaskGroup, WorkerId};
 use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
-use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Timestamp;
-
-use crate::common::LEASE;
 
 use crate::common::oracle::{Known, Over, Stands};
 

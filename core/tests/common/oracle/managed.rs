@@ -1,22 +1,12 @@
 //! What people do to jobs: batches, imports, delete, restart, expedite.
 
-use std::cmp::Reverse;
-
-use bytes::Bytes;
 use silo_core::shard::commands::enqueue::Enqueue;
-use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
-use silo_core::shard::commands::report::Outcome;
-use silo_core::shard::refusal::{Gone, ImportFault, Refusal};
-use silo_core::shard::reply::{Imported, Reply, Task};
+use silo_core::shard::commands::import::ImportJob;
+use silo_core::shard::refusal::{ImportFault, Refusal};
+use silo_core::shard::reply::{Imported, Reply};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status;
-use silo_core::types::name::{JobId, TaskGroup, WorkerId};
-use silo_core::types::retention::Retention;
-use silo_core::types::task::TaskId;
-use silo_core::types::tenant::Tenant;
-use silo_core::types::time::Timestamp;
-
-use crate::common::LEASE;
+use silo_core::types::name::JobId;
 
 use crate::common::oracle::known::{as_enqueue, not_restartable};
 use crate::common::oracle::{Known, Oracle, Stands};

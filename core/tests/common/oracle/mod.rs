@@ -8,12 +8,11 @@ pub mod managed;
 
 use std::cmp::Reverse;
 
-use bytes::Bytes;
 use silo_core::shard::commands::enqueue::Enqueue;
-use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
+use silo_core::shard::commands::import::ImportAttempt;
 use silo_core::shard::commands::report::Outcome;
-use silo_core::shard::refusal::{Gone, ImportFault, Refusal};
-use silo_core::shard::reply::{Imported, Reply, Task};
+use silo_core::shard::refusal::{Gone, Refusal};
+use silo_core::shard::reply::{Reply, Task};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status;
 use silo_core::types::name::{JobId, TaskGroup, WorkerId};
