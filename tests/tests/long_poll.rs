@@ -35,6 +35,12 @@ fn ask(client: &Client, request: LeaseTasksRequest) -> Answer {
     })
 }
 
+/// What a call was answered, well before its wait would have ended: it was woken.
+async fn told(answer: Answer) -> Result<LeaseTasksResponse, Trouble> {
+    let answer = tokio::time::timeout(Duration::from_secs(20), answer).await?;
+    Ok(answer??)
+}
+
 /// Until so many calls wait.
 async fn waiting(server: &Server, count: usize) {
     let mut waiting = server.node.waiters().waiting();
@@ -59,7 +65,7 @@ async fn a_call_that_waits_gets_the_job_that_comes() -> Result<(), Trouble> {
     let answer = ask(&client, wait(LONG));
     waiting(&server, 1).await;
     client.enqueue(enqueue("job")).await?;
-    assert_eq!(ids(&answer.await??), ["job"]);
+    assert_eq!(ids(&told(answer).await?), ["job"]);
     waiting(&server, 0).await;
     server.stop().await
 }
@@ -133,7 +139,7 @@ async fn a_retry_and_a_release_wake_who_waits() -> Result<(), Trouble> {
         let answer = ask(&client, wait(LONG));
         waiting(&server, 1).await;
         client.report_outcome(report(&task, outcome)).await?;
-        let again = answer.await??.tasks.remove(0);
+        let again = told(answer).await?.tasks.remove(0);
         assert_eq!(again.job_id, "job");
         client
             .report_outcome(report(&again, Outcome::Release(Release {})))
@@ -167,7 +173,7 @@ async fn a_server_that_shuts_down_keeps_nobody_waiting() -> Result<(), Trouble> 
     waiting(&server, 1).await;
     let began = Instant::now();
     server.stop().await?;
-    assert!(answer.await??.tasks.is_empty());
+    assert!(told(answer).await?.tasks.is_empty());
     assert!(began.elapsed() < Duration::from_secs(15));
     Ok(())
 }
@@ -185,8 +191,7 @@ async fn whoever_goes_away_takes_no_job_along() -> Result<(), Trouble> {
         let id = format!("job-{round}");
         let (enqueued, ()) = tokio::join!(client.enqueue(enqueue(&id)), async { gone.abort() });
         enqueued?;
-        let answer = tokio::time::timeout(Duration::from_secs(30), stays).await??;
-        let task = answer?.tasks.remove(0);
+        let task = told(stays).await?.tasks.remove(0);
         assert_eq!(task.job_id, id);
         client
             .report_outcome(report(&task, Outcome::Success(data(b"\xc0"))))
@@ -216,7 +221,7 @@ async fn a_hundred_who_wait_get_a_hundred_jobs_one_each() -> Result<(), Trouble>
     }
     let mut jobs = Vec::new();
     for answer in answers {
-        let mut tasks = answer.await??.tasks;
+        let mut tasks = told(answer).await?.tasks;
         assert_eq!(tasks.len(), 1);
         jobs.push(tasks.remove(0).job_id);
     }
@@ -262,7 +267,7 @@ async fn a_call_for_one_shard_waits_for_that_one() -> Result<(), Trouble> {
     };
     client.enqueue(of(first, "elsewhere")).await?;
     client.enqueue(of(second, "here")).await?;
-    assert_eq!(ids(&answer.await??), ["here"]);
+    assert_eq!(ids(&told(answer).await?), ["here"]);
     server.stop().await
 }
 
@@ -290,7 +295,8 @@ async fn calls_that_wait_take_no_place_from_others() -> Result<(), Trouble> {
         }
     }
     client.enqueue(enqueue("job")).await?;
-    let (answer, _, rest) = futures::future::select_all(answers).await;
+    let first = futures::future::select_all(answers);
+    let (answer, _, rest) = tokio::time::timeout(Duration::from_secs(20), first).await?;
     assert_eq!(ids(&answer??), ["job"]);
     for answer in rest {
         answer.abort();
