@@ -19,9 +19,14 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use mimalloc::MiMalloc;
 
 use crate::cli::{Cli, Verb};
 use crate::config::Config;
+
+/// Gives memory back that a burst of work took: glibc's allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Stopped because another process has taken the data over, or it cannot be read.
 const EXIT_LOST: u8 = 3;

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use mimalloc::MiMalloc;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::lease::{Grantee, Lease};
@@ -50,6 +51,10 @@ use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
+
+/// As the `silo` binary has it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A run is cut off after so long.
 const RUN_MAX: Duration = Duration::from_secs(120);
