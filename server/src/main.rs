@@ -19,14 +19,14 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 use crate::cli::{Cli, Verb};
 use crate::config::Config;
 
-/// Gives memory back that a burst of work took: glibc's allocator keeps it.
+/// Takes less memory than glibc's allocator, and gives back what a burst of work took.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Stopped because another process has taken the data over, or it cannot be read.
 const EXIT_LOST: u8 = 3;

@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mimalloc::MiMalloc;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::lease::{Grantee, Lease};
@@ -51,10 +50,11 @@ use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
+use tikv_jemallocator::Jemalloc;
 
 /// As the `silo` binary has it.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// A run is cut off after so long.
 const RUN_MAX: Duration = Duration::from_secs(120);
