@@ -137,7 +137,14 @@ async fn gone(shard: &Shard, began: Instant) {
 async fn rested(options: &Options, shard: &Shard, folder: &Path, began: Instant) -> Use {
     // As an operator may ask for it: what is left afterwards is what jobs take, and not how far
     // compaction has come.
-    println!("          {}", shard.compact().await.unwrap());
+    while began.elapsed() < RUN_MAX {
+        let report = shard.compact().await.unwrap();
+        println!("          {report}");
+        if report.started == 0 && report.busy == 0 {
+            break;
+        }
+        sleep(Duration::from_secs(5)).await;
+    }
     let rest_began = Instant::now();
     while rest_began.elapsed() < options.rest {
         sleep(Duration::from_secs(60).min(options.rest)).await;
