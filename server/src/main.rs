@@ -50,6 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> miette::Result<ExitCode> {
+    let output = cli.output;
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref())?;
@@ -57,7 +58,7 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
         }
         (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
-        (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
+        (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())
