@@ -1,0 +1,139 @@
+//! Turns. While a tenant has ready jobs in a task group, no other one gets more than two tasks of
+//! it before this one gets its next: one for each turn of the ring, and one for where its turn
+//! stood. Within a tenant tasks go out in order.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use silo_core::shard::command::Command;
+use silo_core::shard::reply::{Reply, Task};
+use silo_core::shard::view::Rows;
+use silo_core::table::Table;
+use silo_core::table::place::Place;
+use silo_core::table::ready::{Readies, ReadyKey};
+use silo_core::table::tenant::{Queue, Tenants};
+use silo_core::types::name::{Priority, TaskGroup};
+use silo_core::types::tenant::Tenant;
+use silo_core::types::time::Timestamp;
+use silo_runtime::executor::trace::Decided;
+
+use crate::check::shadow::Shadow;
+use crate::check::{Checked, Promise, ensure};
+use crate::cover::{Cover, Mark};
+use crate::world::event::ProcessId;
+
+/// Tasks that another tenant may get while one waits.
+const TURNS_MAX: u32 = 2;
+
+/// Tasks that others got while a tenant waited for its turn.
+type Passed = BTreeMap<Tenant, u32>;
+
+/// Whose turn it is, by process.
+#[derive(Debug, Default)]
+pub struct Fairness {
+    waiting: BTreeMap<ProcessId, BTreeMap<(TaskGroup, Tenant), Passed>>,
+    checked: u64,
+}
+
+impl Fairness {
+    /// How many turns were checked.
+    pub const fn checked(&self) -> u64 {
+        self.checked
+    }
+
+    /// The ring of a process was lost.
+    pub fn reset(&mut self, process: ProcessId) {
+        self.waiting.remove(&process);
+    }
+
+    /// A decision: who got something, and who waits from now on.
+    ///
+    /// # Errors
+    /// [`crate::check::Violation`] when somebody was passed over, or jobs out of order.
+    pub fn decided(
+        &mut self,
+        process: ProcessId,
+        shadow: &Shadow,
+        decided: &Decided,
+        cover: &mut Cover,
+    ) -> Checked {
+        if !shadow.is_recovered() {
+            return Ok(());
+        }
+        let waiting = self.waiting.entry(process).or_default();
+        if let (Command::Lease(lease), Reply::Leased(tasks)) =
+            (&decided.command, &decided.decision.reply)
+        {
+            let waiters = waiting.keys().filter(|(group, _)| *group == lease.group);
+            if waiters.count() > 1 && !tasks.is_empty() {
+                cover.hit(Mark::SharedOut);
+            }
+            for task in tasks {
+                self.checked += 1;
+                served(waiting, &lease.group, &task.id.tenant)?;
+            }
+            in_order(shadow.rows(), &lease.group, tasks)?;
+        }
+        for change in &decided.decision.changes {
+            let Ok(tenant) = Tenants::read_key(&change.key) else {
+                continue;
+            };
+            let row = change.value.as_ref().and_then(|v| Tenants::read_row(v).ok());
+            let groups = row.map(|row| row.groups()).unwrap_or_default();
+            waiting.retain(|(group, of), _| *of != tenant || groups.contains(group));
+            for group in groups {
+                waiting.entry((group, tenant.clone())).or_default();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn served(
+    waiting: &mut BTreeMap<(TaskGroup, Tenant), Passed>,
+    group: &TaskGroup,
+    tenant: &Tenant,
+) -> Checked {
+    for ((of, waiter), passed) in waiting.iter_mut().filter(|((of, _), _)| of == group) {
+        if waiter == tenant {
+            passed.clear();
+            continue;
+        }
+        let count = passed.entry(tenant.clone()).or_default();
+        *count += 1;
+        ensure(*count <= TURNS_MAX, Promise::Fairness, || {
+            format!("{waiter} waits in {of}, and {tenant} got {count} tasks meanwhile")
+        })?;
+    }
+    Ok(())
+}
+
+/// The tasks of each tenant are its first ones.
+fn in_order(rows: &Rows, group: &TaskGroup, tasks: &[Task]) -> Checked {
+    let mut of_tenants: BTreeMap<&Tenant, Vec<&Task>> = BTreeMap::new();
+    for task in tasks {
+        of_tenants.entry(&task.id.tenant).or_default().push(task);
+    }
+    for (tenant, got) in of_tenants {
+        let queue = Queue {
+            group: group.clone(),
+            priority: Priority::default(),
+        };
+        let first = Place {
+            at: Timestamp::MIN,
+            seq: 0,
+        };
+        let start = ReadyKey::from(tenant, &queue, first).start;
+        let ready = rows
+            .map
+            .range((Bound::Included(start), Bound::Unbounded));
+        for ((key, _), task) in ready.zip(got) {
+            let is_it = Readies::read_key(key)
+                .is_ok_and(|ready| ready.tenant == *tenant && ready.job == task.id.job);
+            ensure(is_it, Promise::Fairness, || {
+                format!("job {} of {tenant} went out of order", task.id.job)
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! *Sometimes*: what a campaign must have seen at least once. A danger that never came up was not
+//! tested.
+
+macro_rules! marks {
+    ($($(#[doc = $text:literal])+ $name:ident),+ $(,)?) => {
+        /// Something that must be seen sometimes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[doc = $text])+ $name),+
+        }
+
+        impl Mark {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// What was seen, in words.
+            pub const fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($text),+)),+
+                }
+            }
+        }
+    };
+}
+
+marks! {
+    /// A request was lost.
+    RequestLost,
+    /// A request came twice.
+    RequestTwice,
+    /// An answer was lost.
+    AnswerLost,
+    /// An answer came after its caller had given up.
+    AnswerTooLate,
+    /// A call timed out.
+    TimedOut,
+    /// A caller never learnt what became of its call.
+    OutcomeUnknown,
+    /// An endpoint was cut off.
+    Partitioned,
+    /// The stage's queue was full.
+    Overloaded,
+    /// Tasks were handed back because their caller had gone.
+    CallerGone,
+    /// Tasks were handed back because their payload could not be read.
+    HandedBack,
+    /// The payload of a leased task was gone when it was read.
+    PayloadGone,
+    /// A request for tasks was told that ticks cannot read.
+    Blind,
+    /// Rows could not be read.
+    LoadFailed,
+    /// A batch was not taken in.
+    WriteFailed,
+    /// Making an object was said to have failed.
+    PutFailed,
+    /// An object was made, and nobody heard of it.
+    PutLandedUnheard,
+    /// An object came too late: the shard had another owner.
+    PutTooLate,
+    /// An owner learnt from its write that it was deposed.
+    Fenced,
+    /// An owner learnt from the manifest that it was deposed.
+    DeposedByManifest,
+    /// Ownership could not be proved.
+    ProofFailed,
+    /// Storage was down for a while.
+    StorageDown,
+    /// A stage was poisoned, and its callers told.
+    Poisoned,
+    /// An owner died.
+    Died,
+    /// An owner died between two effects of one turn.
+    DiedBetweenEffects,
+    /// An owner stood still.
+    Paused,
+    /// Somebody else began to open a shard that had an owner.
+    TakenOver,
+    /// A shard was opened.
+    Opened,
+    /// Opening failed, or was overtaken.
+    OpeningFailed,
+    /// A clock was set.
+    ClockSet,
+    /// Hints were lost.
+    SoftLost,
+    /// Rows were forgotten.
+    RowsForgotten,
+    /// A worker died.
+    WorkerDied,
+    /// A worker stood still.
+    WorkerPaused,
+    /// A task was not heartbeated.
+    Unheartbeated,
+    /// A lease was over when it arrived.
+    LeaseOverOnArrival,
+    /// A worker stopped because its lease was not confirmed in time.
+    LeaseOverAtWorker,
+    /// A worker was told that its lease is lost.
+    LeaseLostTold,
+    /// A worker stopped because its heartbeat said so.
+    StoppedByHeartbeat,
+    /// A report was refused.
+    ReportRefused,
+    /// A report was sent again after it was answered.
+    ReportedAgain,
+    /// A job that was leased by hand was ended by hand.
+    EndedByHand,
+    /// A lease expired and counted as a crash.
+    Crashed,
+    /// A lease expired that was never heartbeated.
+    Lost,
+    /// A job was taken.
+    Enqueued,
+    /// A job was leased.
+    Leased,
+    /// A job succeeded.
+    Succeeded,
+    /// A job failed for good.
+    Failed,
+    /// A job was retried.
+    Retried,
+    /// A job was cancelled while it waited.
+    CancelledWaiting,
+    /// A running job was asked to stop.
+    CancelAsked,
+    /// A job was restarted.
+    Restarted,
+    /// A job was expedited.
+    Expedited,
+    /// A job was deleted.
+    Deleted,
+    /// A job was imported.
+    Imported,
+    /// A job was snoozed or released.
+    GivenBack,
+    /// A job fell due.
+    FellDue,
+    /// A job was removed because its time was over.
+    Removed,
+    /// Several jobs were taken at once.
+    TakenTogether,
+    /// The same report was answered again.
+    ReportedTwice,
+    /// A lease request had to choose between tenants.
+    SharedOut,
+    /// A job ran at two workers at once, where that may be.
+    RanTwice,
+    /// A read was answered by an owner that had been deposed a moment ago.
+    StaleRead,
+}
+
+/// What was seen, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    counts: Vec<u64>,
+}
+
+impl Cover {
+    /// It was seen.
+    pub fn hit(&mut self, mark: Mark) {
+        if self.counts.is_empty() {
+            self.counts.resize(Mark::ALL.len(), 0);
+        }
+        if let Some(count) = self.counts.get_mut(mark as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How often it was seen.
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.counts.get(mark as usize).copied().unwrap_or(0)
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.resize(Mark::ALL.len(), 0);
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+    }
+
+    /// What was never seen.
+    pub fn unseen(&self) -> impl Iterator<Item = Mark> {
+        let unseen = |mark: &Mark| self.count(*mark) == 0;
+        Mark::ALL.iter().copied().filter(unseen)
+    }
+}

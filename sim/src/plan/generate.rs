@@ -1,0 +1,253 @@
+//! The plan of a seed.
+
+use crate::clock::MS;
+use crate::plan::config::Config;
+use crate::plan::profile::{Family, Profile};
+use crate::plan::{Ask, JobSpec, Naming, PLAN_VERSION, Plan, Step, What};
+use crate::random::Draw;
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64, profile: Profile) -> Self {
+        let mut draw = Draw::new(seed);
+        let config = Config::draw(&mut draw, profile);
+        let mut makes = Makes::new(draw, config);
+        makes.asks();
+        makes.faults();
+        let mut steps = makes.steps;
+        steps.sort_by_key(|step| step.at);
+        for (id, step) in (0..).zip(&mut steps) {
+            step.id = id;
+        }
+        Self {
+            version: PLAN_VERSION,
+            seed,
+            config: makes.config,
+            steps,
+        }
+    }
+}
+
+struct Makes {
+    draw: Draw,
+    config: Config,
+    steps: Vec<Step>,
+    jobs: u32,
+    /// How many in a million asks name a job that is new.
+    fresh: u32,
+    weights: Vec<u64>,
+    large: u32,
+    delayed: u32,
+}
+
+impl Makes {
+    fn new(mut draw: Draw, config: Config) -> Self {
+        let fresh = draw.one(&[300_000, 600_000, 900_000], 600_000);
+        // Some worlds never cancel, some hardly do anything else.
+        let weights = (0..11).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
+        let large = draw.one(&[0, 20_000, 300_000], 0);
+        let delayed = draw.one(&[0, 200_000, 700_000], 200_000);
+        Self {
+            draw,
+            config,
+            steps: Vec::new(),
+            jobs: 0,
+            fresh,
+            weights,
+            large,
+            delayed,
+        }
+    }
+
+    fn at(&mut self) -> u64 {
+        let span = self.config.span_ms * MS;
+        self.draw.between(0, span)
+    }
+
+    fn add(&mut self, at: u64, what: What) {
+        self.steps.push(Step { at, id: 0, what });
+    }
+
+    fn asks(&mut self) {
+        let most = if self.config.profile == Profile::Long {
+            8_000
+        } else {
+            1_200
+        };
+        let mut left = self.draw.skewed(20, most);
+        while left > 0 {
+            // Often several come at once.
+            let burst = self.draw.skewed(1, 40).min(left);
+            let at = self.at();
+            let width = self.draw.one(&[0, MS, 100 * MS, 2_000 * MS], MS);
+            for _ in 0..burst {
+                let ask = self.ask();
+                let at = at + self.draw.between(0, width);
+                self.add(at, What::Ask(ask));
+            }
+            left -= burst;
+        }
+    }
+
+    fn ask(&mut self) -> Ask {
+        if self.jobs == 0 || self.draw.chance(550_000) {
+            let spec = self.spec();
+            return match self.draw.between(0, 19) {
+                0 => {
+                    let count = self.draw.between(1, 6);
+                    let tenant = spec.tenant;
+                    let rest = (0..count).map(|_| JobSpec { tenant, ..self.spec() });
+                    let jobs = std::iter::once(spec).chain(rest.collect::<Vec<_>>());
+                    Ask::EnqueueAll(jobs.collect())
+                }
+                1 => {
+                    let other = self.spec();
+                    Ask::Import {
+                        jobs: vec![spec, other].into_iter().map(named).collect(),
+                        failures: u32_of(self.draw.skewed(0, 6)),
+                        succeeded: self.draw.chance(100_000),
+                    }
+                }
+                _ => Ask::Enqueue(spec),
+            };
+        }
+        let job = self.known();
+        let total: u64 = self.weights.iter().sum();
+        let mut left = self.draw.between(0, total.max(1) - 1);
+        let mut which = 0;
+        for (index, weight) in self.weights.iter().enumerate() {
+            which = index;
+            if left < *weight {
+                break;
+            }
+            left -= weight;
+        }
+        match which {
+            0 | 1 => Ask::Cancel(job),
+            2 => Ask::Delete(job),
+            3 | 4 => Ask::Restart(job),
+            5 => Ask::Expedite(job),
+            6 => Ask::Get(job, self.draw.chance(500_000)),
+            7 => Ask::Result(job),
+            8 => Ask::LeaseJob(job),
+            9 => Ask::Enqueue(JobSpec { job, ..self.spec() }),
+            _ => Ask::ListSetAside,
+        }
+    }
+
+    /// A job that was asked for before: a late one more often than an early one.
+    fn known(&mut self) -> u32 {
+        let back = self.draw.skewed(1, u64::from(self.jobs.max(1)));
+        self.jobs.saturating_sub(u32_of(back))
+    }
+
+    fn spec(&mut self) -> JobSpec {
+        let fresh = self.jobs == 0 || self.draw.chance(self.fresh.max(500_000));
+        let job = if fresh {
+            self.jobs += 1;
+            self.jobs - 1
+        } else {
+            self.known()
+        };
+        let naming = match self.draw.between(0, 9) {
+            0..=4 => Naming::Repeatable,
+            5 | 6 => Naming::ByRequest,
+            7 | 8 => Naming::Once,
+            _ => Naming::Made,
+        };
+        let start_in_ms = self.draw.chance(self.delayed).then(|| {
+            let most = self.draw.one(&[100, 3_000, 20_000], 3_000);
+            i64::try_from(self.draw.between(0, most)).unwrap_or(0)
+        });
+        let kept = [None, None, None, Some(0), Some(300), Some(10_000)];
+        JobSpec {
+            job,
+            tenant: u32_of(self.draw.skewed(0, u64::from(self.config.tenants) - 1)),
+            naming,
+            group: u32_of(self.draw.between(0, u64::from(self.config.groups) - 1)),
+            priority: self.draw.one(&[0, 10, 10, 10, 50, 99], 10),
+            start_in_ms,
+            retries: self.draw.one(&[None, Some(0), Some(1), Some(3)], None),
+            max_crashes: self.draw.one(&[0, 1, 2, 5], 5),
+            lease_ms: self.draw.one(&[None, None, None, Some(800), Some(3_000)], None),
+            kept_ms: self.draw.one(&kept, None),
+            payload: if self.draw.chance(self.large) { 5_000 } else { 3 },
+        }
+    }
+
+    fn faults(&mut self) {
+        let lease_ms = self.config.lease_ms;
+        let workers = u64::from(self.config.workers) - 1;
+        let endpoints = u64::from(self.config.endpoints()) - 1;
+        for family in self.config.families.clone() {
+            for _ in 0..self.draw.skewed(1, 16) {
+                let at = self.at();
+                let long = self.draw.skewed(1, lease_ms * 4);
+                let what = match family {
+                    Family::Network => {
+                        let both = self.draw.between(0, 2);
+                        What::Cut {
+                            endpoint: u32_of(self.draw.between(0, endpoints)),
+                            requests: both != 1,
+                            answers: both != 0,
+                            ms: long,
+                        }
+                    }
+                    Family::Loads => What::StorageDown {
+                        loads: true,
+                        puts: false,
+                        ms: long.min(5_000),
+                    },
+                    Family::Puts => What::StorageDown {
+                        loads: false,
+                        puts: true,
+                        ms: long.min(5_000),
+                    },
+                    Family::Crashes => What::Crash {
+                        effects: u32_of(self.draw.skewed(0, 40)),
+                        back_ms: self.draw.skewed(1, 5_000),
+                    },
+                    Family::Owners => {
+                        if self.draw.chance(700_000) {
+                            let after = self.draw.skewed(0, long);
+                            self.add(at + after * MS, What::TakeOver);
+                        }
+                        What::Pause { ms: long }
+                    }
+                    Family::Clocks => {
+                        let by = i64::try_from(self.draw.skewed(1, 60_000)).unwrap_or(0);
+                        let ms = if self.draw.chance(500_000) { by } else { -by };
+                        What::SetClock { ms }
+                    }
+                    Family::Workers => {
+                        let worker = u32_of(self.draw.between(0, workers));
+                        if self.draw.chance(500_000) {
+                            let back_ms = self.draw.skewed(1, 5_000);
+                            What::KillWorker { worker, back_ms }
+                        } else {
+                            What::PauseWorker { worker, ms: long }
+                        }
+                    }
+                    Family::Memory => {
+                        if self.draw.chance(500_000) {
+                            What::LoseSoft
+                        } else {
+                            What::ForgetRows
+                        }
+                    }
+                };
+                self.add(at, what);
+            }
+        }
+    }
+}
+
+/// An import names its jobs.
+fn named(spec: JobSpec) -> JobSpec {
+    let naming = Naming::Once;
+    JobSpec { naming, ..spec }
+}
+
+fn u32_of(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
