@@ -61,6 +61,16 @@ impl Fairness {
             return Ok(());
         }
         let waiting = self.waiting.entry(process).or_default();
+        let mut begins = Vec::new();
+        for change in &decided.decision.changes {
+            let Ok(tenant) = Tenants::read_key(&change.key) else {
+                continue;
+            };
+            let row = change.value.as_ref().and_then(|v| Tenants::read_row(v).ok());
+            let groups = row.map(|row| row.groups()).unwrap_or_default();
+            waiting.retain(|(group, of), _| *of != tenant || groups.contains(group));
+            begins.extend(groups.into_iter().map(|group| (group, tenant.clone())));
+        }
         if let (Command::Lease(lease), Reply::Leased(tasks)) =
             (&decided.command, &decided.decision.reply)
         {
@@ -74,16 +84,8 @@ impl Fairness {
             }
             in_order(shadow.rows(), &lease.group, tasks)?;
         }
-        for change in &decided.decision.changes {
-            let Ok(tenant) = Tenants::read_key(&change.key) else {
-                continue;
-            };
-            let row = change.value.as_ref().and_then(|v| Tenants::read_row(v).ok());
-            let groups = row.map(|row| row.groups()).unwrap_or_default();
-            waiting.retain(|(group, of), _| *of != tenant || groups.contains(group));
-            for group in groups {
-                waiting.entry((group, tenant.clone())).or_default();
-            }
+        for turn in begins {
+            waiting.entry(turn).or_default();
         }
         Ok(())
     }

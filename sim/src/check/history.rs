@@ -11,7 +11,7 @@ use silo_core::table::attempt::{Attempt, AttemptKey, Ending};
 use silo_core::table::job::JobKey;
 use silo_core::types::task::TaskId;
 
-use crate::check::shadow::Changed;
+use crate::check::shadow::{Changed, Life};
 use crate::check::{Checked, Promise, Violation, ensure, violated};
 use crate::world::call::{Call, job_of, target};
 use crate::world::event::{CallId, Letter};
@@ -73,9 +73,9 @@ impl History {
     /// [`Violation`] when a call has its effect twice, with nothing in between.
     pub fn effect(&mut self, effect: Effect) -> Result<u64, Violation> {
         self.length += 1;
-        for (job, is_removed) in effect.changed {
+        for (job, life) in effect.changed {
             let known = self.jobs.entry(job).or_default();
-            if is_removed {
+            if life == Life::Ends {
                 known.removed = self.length;
             }
             if effect.call.is_some() && known.last == effect.call {
@@ -104,20 +104,20 @@ impl History {
             return Ok(());
         };
         ensure(
-            letter.view >= call.floor || letter.is_stale_allowed,
+            letter.knows >= call.floor || letter.is_stale_allowed,
             Promise::History,
             || {
                 format!(
                     "an answer about job {} knows of {} decisions, and {} were told of before it \
                      was asked for",
-                    key.job, letter.view, call.floor
+                    key.job, letter.knows, call.floor
                 )
             },
         )?;
         let known = self.jobs.entry(key).or_default();
-        known.floor = known.floor.max(letter.view);
+        known.floor = known.floor.max(letter.shows);
         if enqueued.is_some() {
-            known.taken = Some(letter.view);
+            known.taken = Some(letter.shows);
         }
         Ok(())
     }

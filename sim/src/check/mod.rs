@@ -227,7 +227,7 @@ impl Check {
         transitions::check(&touched, shadow.rows(), &decided, cover)?;
         touched::check(&touched, shadow.rows(), &decided)?;
         self.counts.touched += 1;
-        shadow.keep(decided, touched.into_keys());
+        shadow.keep(decided, touched.into_changed());
         Ok(())
     }
 
@@ -362,9 +362,10 @@ impl Check {
         self.history.end(&image)
     }
 
-    /// How old a proof of ownership may be.
-    pub const fn proof_window(&self) -> At {
-        self.proof_window
+    /// How long after it was deposed an owner may answer what others know better: a proof is good
+    /// for so long by its own clock, which may run a tenth slow, and drifts.
+    pub const fn stale_max(&self) -> At {
+        self.proof_window + self.proof_window / 8 + 2 * MS
     }
 }
 

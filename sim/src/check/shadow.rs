@@ -20,8 +20,19 @@ use crate::world::bucket::Batch;
 use crate::world::call::target;
 use crate::world::event::CallId;
 
-/// A job that a decision has changed, and whether it is gone.
-pub type Changed = (JobKey, bool);
+/// A job that a decision has changed, and how.
+pub type Changed = (JobKey, Life);
+
+/// What a decision means to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It is there from now on.
+    Begins,
+    /// It goes on.
+    GoesOn,
+    /// It is gone.
+    Ends,
+}
 
 /// What a process must come to.
 #[derive(Debug)]
@@ -61,6 +72,11 @@ struct Judged {
     is_lease: bool,
     /// Everything up to this round must be durable before the reply may go.
     depends: Round,
+    /// How much of the history it knows of, its own changes included.
+    knows: u64,
+    /// How much of the history it shows for certain: what it knows of and does not look at may be
+    /// lost in a crash.
+    shows: u64,
 }
 
 impl Shadow {
@@ -100,9 +116,11 @@ impl Shadow {
         self.now
     }
 
-    /// How much of the shard's history the answer with this number knows of.
-    pub const fn view(&self, _number: u64) -> u64 {
-        self.view
+    /// How much of the shard's history the answer with this number knows of, at the most, and how
+    /// much it shows, at the least.
+    pub fn view(&self, number: u64) -> (u64, u64) {
+        let judged = self.records.get(&number).and_then(|r| r.decided.as_ref());
+        judged.map_or((0, 0), |judged| (judged.knows, judged.shows))
     }
 
     /// The hints are lost.
@@ -169,6 +187,8 @@ impl Shadow {
         } else {
             self.last_change(&command)
         };
+        let knows = self.view + self.pending.len() as u64 + u64::from(has_changes);
+        let shows = if has_changes { knows } else { self.view };
         if let Some(record) = self.records.get_mut(&number)
             && decision.reply != Reply::Again
         {
@@ -178,6 +198,8 @@ impl Shadow {
                 reply,
                 is_lease,
                 depends,
+                knows,
+                shows,
             });
         }
         if has_changes {
@@ -195,7 +217,15 @@ impl Shadow {
         let Some(key) = target(command) else {
             return Round(0);
         };
-        let names = |pending: &&Pending| pending.changed.iter().any(|(job, _)| *job == key);
+        // A call that is repeated looks at what was asked for, which never changes.
+        let looks_at = |life: Life| match command {
+            Command::Enqueue(_) => life != Life::GoesOn,
+            _ => true,
+        };
+        let names = |pending: &&Pending| {
+            let mut changed = pending.changed.iter();
+            changed.any(|(job, life)| *job == key && looks_at(*life))
+        };
         let last = self.pending.iter().rev().find(names);
         last.map_or(Round(0), |pending| pending.round)
     }

@@ -23,7 +23,7 @@ use silo_core::types::data::Data;
 use silo_core::types::tenant::Tenant;
 use silo_runtime::executor::trace::Decided;
 
-use crate::check::shadow::Changed;
+use crate::check::shadow::{Changed, Life};
 use crate::check::{Checked, Promise, Violation, ensure};
 
 /// Invariants that speak of single jobs.
@@ -68,10 +68,18 @@ impl Touched {
         self.jobs.iter()
     }
 
-    /// Their names, and whether they are gone.
-    pub fn into_keys(self) -> Vec<Changed> {
+    /// Their names, and what the decision means to them.
+    pub fn into_changed(self) -> Vec<Changed> {
         let jobs = self.jobs.into_iter().filter(|(_, job)| job.has_state_change);
-        jobs.map(|(key, job)| (key, job.after.is_none())).collect()
+        let changed = jobs.map(|(key, job)| {
+            let life = match (&job.before, &job.after) {
+                (_, None) => Life::Ends,
+                (None, Some(_)) => Life::Begins,
+                (Some(_), Some(_)) => Life::GoesOn,
+            };
+            (key, life)
+        });
+        changed.collect()
     }
 }
 

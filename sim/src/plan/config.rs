@@ -51,6 +51,26 @@ pub struct Config {
     pub drift: i64,
     /// Whether each decision is taken again over a complete map and compared.
     pub replay: bool,
+    /// What is wrong with this world on purpose, so that the checks can be checked.
+    #[serde(default)]
+    pub wrong: Option<Wrong>,
+}
+
+/// A way in which what is around the stage is wrong. The checks must notice each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wrong {
+    /// Storage says that what it has accepted is durable.
+    DurableWhenAccepted,
+    /// One row of each object of the log is not there.
+    LosesARow,
+    /// Objects of deposed owners are made all the same.
+    NoFence,
+    /// Reads do not see what is not durable.
+    StaleLoads,
+    /// Workers go on for as long as they like.
+    DeafToLeases,
+    /// Ticks never come.
+    NoTicks,
 }
 
 /// The bounds of the stage.
@@ -190,6 +210,7 @@ impl Config {
             },
             replay: draw.chance(250_000),
             families,
+            wrong: None,
         }
     }
 

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use silo_core::table::key::Key;
 use silo_runtime::executor::working_set::Round;
 
+use crate::plan::config::Wrong;
+
 /// Rows of one round.
 pub type Batch = Vec<(Key, Option<Bytes>)>;
 
@@ -42,9 +44,19 @@ pub struct Bucket {
     rows: BTreeMap<Key, Bytes>,
     /// The last number given to a row.
     pub seq: u64,
+    /// What is wrong with it on purpose.
+    wrong: Option<Wrong>,
 }
 
 impl Bucket {
+    /// An empty one, which may be wrong on purpose.
+    pub fn new(wrong: Option<Wrong>) -> Self {
+        Self {
+            wrong,
+            ..Self::default()
+        }
+    }
+
     /// Claims the next epoch, of the manifest as it is.
     pub const fn claim(&mut self) -> u64 {
         self.epoch += 1;
@@ -63,11 +75,17 @@ impl Bucket {
 
     /// Makes an object of the log, if there is none of its number.
     pub fn put(&mut self, number: u64, epoch: u64, batches: &[Taken]) -> Put {
-        if number != self.log.len() as u64 {
+        if number != self.log.len() as u64 && self.wrong != Some(Wrong::NoFence) {
             return Put::Taken;
         }
         self.log.push(epoch);
         for taken in batches {
+            if self.wrong == Some(Wrong::LosesARow) {
+                let mut fewer = taken.batch.clone();
+                fewer.pop();
+                write(&mut self.rows, &fewer);
+                continue;
+            }
             write(&mut self.rows, &taken.batch);
             self.seq = self.seq.max(taken.seq);
         }

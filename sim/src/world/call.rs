@@ -13,6 +13,8 @@ use crate::world::event::{CallId, Event, Letter, ProcessId, RunId};
 
 /// A call is tried so often before its caller gives up, unless all faults have ended.
 const TRIES_MAX: u16 = 20;
+/// How long a try waits for its answer at the least, once all faults have ended.
+const PATIENCE: At = 5_000 * MS;
 
 /// Who made a call, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,14 @@ impl World<'_> {
         };
         call.attempt = call.attempt.saturating_add(1);
         call.sent_at = now;
-        let (attempt, endpoint, timeout) = (call.attempt, call.endpoint, call.timeout);
+        let (attempt, endpoint) = (call.attempt, call.endpoint);
+        // Without faults everybody has patience.
+        let is_beat = matches!(call.by, For::Beat(..));
+        let timeout = if self.is_healed && !is_beat {
+            call.timeout.max(PATIENCE)
+        } else {
+            call.timeout
+        };
         let is_repeatable = call.is_repeatable;
         self.heap.push(now + timeout, Event::Timeout(id, attempt));
         let Some(to) = self.route(endpoint) else {

@@ -38,8 +38,10 @@ pub struct Letter {
     pub from: ProcessId,
     /// When it was sent.
     pub sent_at: u64,
-    /// How much of the history of the shard it knows of.
-    pub view: u64,
+    /// How much of the history of the shard it knows of, at the most.
+    pub knows: u64,
+    /// How much of it it shows, at the least.
+    pub shows: u64,
     /// Whether its sender may know less than others: it was deposed so shortly ago.
     pub is_stale_allowed: bool,
     /// What it says.

@@ -94,21 +94,26 @@ impl Handle {
 
     /// What a read finds now.
     pub fn read(&self, item: &NeedItem) -> Loaded {
-        match item {
-            NeedItem::Row(key) => Loaded::Row(self.visible.get(key).cloned()),
-            NeedItem::Range { start, end, limit } => {
-                let found = self.visible.range::<Key, _>(start.clone()..end.clone());
-                let found = found.take(*limit);
-                let rows: Vec<_> = found.map(|(k, v)| (k.clone(), v.clone())).collect();
-                // Like storage, which does not look whether there is more behind the last one.
-                let is_complete = rows.len() < *limit;
-                Loaded::Range { rows, is_complete }
-            }
-        }
+        read(&self.visible, item)
     }
 
     /// A row, by its key.
     pub fn get(&self, key: &Key) -> Option<&Bytes> {
         self.visible.get(key)
+    }
+}
+
+/// What a read of these rows finds.
+pub fn read(rows: &BTreeMap<Key, Bytes>, item: &NeedItem) -> Loaded {
+    match item {
+        NeedItem::Row(key) => Loaded::Row(rows.get(key).cloned()),
+        NeedItem::Range { start, end, limit } => {
+            let found = rows.range::<Key, _>(start.clone()..end.clone());
+            let found = found.take(*limit);
+            let rows: Vec<_> = found.map(|(k, v)| (k.clone(), v.clone())).collect();
+            // Like storage, which does not look whether there is more behind the last one.
+            let is_complete = rows.len() < *limit;
+            Loaded::Range { rows, is_complete }
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::clock::{At, MS};
 use crate::cover::Cover;
 use crate::heap::Heap;
 use crate::plan::Plan;
-use crate::plan::config::Config;
+use crate::plan::config::{Config, Wrong};
 use crate::random::{Noise, Of};
 use crate::trace::Trace;
 use crate::world::bucket::Bucket;
@@ -33,7 +33,7 @@ use crate::world::say::Names;
 use crate::world::worker::Worker;
 
 /// Events after which a world that has not come to rest is taken to be stuck.
-const EVENTS_MAX: u64 = 20_000_000;
+const EVENTS_MAX: u64 = 5_000_000;
 /// The whole image is checked after so many events.
 const WHOLE_EVERY: u64 = 10_000;
 /// How often it is looked whether a world that was healed has come to rest.
@@ -55,6 +55,7 @@ pub struct World<'a> {
     /// The process that opened the shard last.
     latest: Option<ProcessId>,
     opening: u32,
+    opening_since: At,
     claimed_at: At,
     calls: Vec<Call>,
     open_calls: u64,
@@ -116,10 +117,11 @@ impl<'a> World<'a> {
             events: 0,
             heap,
             names: Names::new(config.tenants, config.groups),
-            bucket: Bucket::default(),
+            bucket: Bucket::new(config.wrong),
             processes: Vec::new(),
             latest: None,
             opening: 0,
+            opening_since: 0,
             claimed_at: 0,
             calls: Vec::new(),
             open_calls: 0,
@@ -219,8 +221,12 @@ impl<'a> World<'a> {
             Event::Loaded(process, load, reading) => self.loaded(process, load, *reading),
             Event::Written(process, round, batch) => return self.written(process, round, *batch),
             Event::Accepted(process, round, seq) => {
+                let is_early = self.config.wrong == Some(Wrong::DurableWhenAccepted);
                 if let Some(stage) = self.stage(process) {
                     stage.accepted(round, seq);
+                    if is_early {
+                        stage.durable(seq);
+                    }
                 }
                 self.wake(process);
             }
@@ -274,7 +280,8 @@ impl<'a> World<'a> {
                     token,
                     from: id,
                     sent_at,
-                    view: 0,
+                    knows: 0,
+                    shows: 0,
                     is_stale_allowed: true,
                     answer,
                 });

@@ -16,6 +16,8 @@ use crate::world::process::Process;
 
 /// How long until it is looked again whether the shard has an owner.
 const LOOK_AGAIN: At = 500 * MS;
+/// How long a flush takes that has nothing to do.
+const NOTHING_TO_FLUSH: At = 50;
 
 impl World<'_> {
     /// How long the manifest takes.
@@ -40,6 +42,7 @@ impl World<'_> {
     /// Begins to open the shard.
     pub fn begin_opening(&mut self, machine: u32) {
         self.opening += 1;
+        self.opening_since = self.now;
         let delay = self.manifest_delay(machine);
         self.heap.push(self.now + delay, Event::Claim(machine));
     }
@@ -85,8 +88,9 @@ impl World<'_> {
         self.opening -= 1;
         let id = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
         let offset = self.offset_ms(machine);
-        let mut clock = Clock::new(self.now, offset);
-        let began: Timestamp = clock.read(self.now, offset);
+        // That the shard is ours is proven by the claim, which comes some time after this.
+        let mut clock = Clock::new(self.opening_since, offset);
+        let began: Timestamp = clock.read(self.opening_since, offset);
         let shadow = Shadow::new(
             self.bucket.rows().clone(),
             self.check.history.length(),
@@ -124,7 +128,7 @@ impl World<'_> {
             if process.handle.putting.is_some() {
                 process.handle.flush_waits = process.handle.flush_asked;
             } else if std::mem::take(&mut process.handle.flush_asked) {
-                self.heap.push(now, Event::Flushed(id));
+                self.heap.push(now + NOTHING_TO_FLUSH, Event::Flushed(id));
             }
             return;
         };

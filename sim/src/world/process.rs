@@ -16,11 +16,12 @@ use crate::check::shadow::Shadow;
 use crate::check::{Checked, Promise, violated};
 use crate::clock::{At, Clock};
 use crate::cover::Mark;
+use crate::plan::config::Wrong;
 use crate::random::{Of, is_hit};
 use crate::world::World;
 use crate::world::bucket::Batch;
 use crate::world::event::{CallId, Event, Letter, ProcessId, Proof, Reading, Token};
-use crate::world::handle::Handle;
+use crate::world::handle::{Handle, read};
 
 /// A process that has the shard open, or had.
 pub struct Process {
@@ -109,7 +110,7 @@ impl World<'_> {
         let wait = self
             .noise
             .within(Of::Turn, id.into(), number, self.config.turn_us);
-        self.turn_at(id, self.now + wait);
+        self.turn_at(id, self.now + wait.max(1));
     }
 
     fn turn_at(&mut self, id: ProcessId, at: At) {
@@ -155,13 +156,17 @@ impl World<'_> {
             return Ok(());
         };
         // An earlier turn was arranged since, and has been.
-        if process.turn_at != Some(now) {
+        if process.turn_at.is_none_or(|at| at > now) {
             return Ok(());
         }
         process.turn_at = None;
         self.forget(id);
         let (_, stamp) = self.stamp(id);
+        let is_tickless = self.config.wrong == Some(Wrong::NoTicks);
         let Some(stage) = self.stage(id) else { return Ok(()) };
+        if is_tickless && stage.soft().is_recovered() {
+            stage.close();
+        }
         stage.run(stamp);
         self.drain(id)?;
         let Some(process) = self.processes.get_mut(id as usize) else {
@@ -265,7 +270,9 @@ impl World<'_> {
                 let Some(process) = self.processes.get_mut(id as usize) else {
                     return Ok(());
                 };
-                let reading = if noise & 1 == 0 {
+                let reading = if self.config.wrong == Some(Wrong::StaleLoads) {
+                    Reading::Found(read(self.bucket.rows(), &item))
+                } else if noise & 1 == 0 {
                     Reading::Found(process.handle.read(&item))
                 } else {
                     Reading::Late(item)
@@ -420,16 +427,18 @@ impl World<'_> {
             return;
         }
         let process = self.processes.get(from as usize);
-        let view = process.map_or(0, |process| process.shadow.view(token.number));
+        let (knows, shows) =
+            process.map_or((0, 0), |process| process.shadow.view(token.number));
         let deposed_at = process.and_then(|process| process.deposed_at);
-        let stale_until = deposed_at.map_or(0, |at| at + self.check.proof_window());
+        let stale_until = deposed_at.map_or(0, |at| at + self.check.stale_max());
         let sent_at = self.now;
         let is_stale_allowed = sent_at <= stale_until;
         self.answer(Letter {
             token,
             from,
             sent_at,
-            view,
+            knows,
+            shows,
             is_stale_allowed,
             answer,
         });

@@ -16,6 +16,7 @@ use silo_core::types::time::Millis;
 use crate::check::Checked;
 use crate::clock::{At, MS};
 use crate::cover::Mark;
+use crate::plan::config::Wrong;
 use crate::random::{Of, is_hit, spread};
 use crate::world::World;
 use crate::world::call::{For, job_of};
@@ -46,7 +47,6 @@ struct Run {
     lease: At,
     /// Whether the work is done and its outcome is on its way.
     outcome: Option<Outcome>,
-    is_silent: bool,
     is_beating: bool,
     tries: u32,
 }
@@ -140,7 +140,11 @@ impl World<'_> {
 
     fn begin(&mut self, id: u32, task: &Task, sent_at: At) -> Checked {
         let lease = task.lease.get() * MS;
-        let end = sent_at + lease;
+        let end = if self.config.wrong == Some(Wrong::DeafToLeases) {
+            At::MAX
+        } else {
+            sent_at + lease
+        };
         if end <= self.now {
             self.cover.hit(Mark::LeaseOverOnArrival);
             return Ok(());
@@ -168,7 +172,6 @@ impl World<'_> {
             confirmed: sent_at,
             lease,
             outcome: None,
-            is_silent,
             is_beating: false,
             tries: 0,
         };
@@ -176,7 +179,7 @@ impl World<'_> {
             worker.runs.insert(run, kept);
         }
         self.heap.push(self.now + takes, Event::Done(id, run));
-        self.heap.push(end, Event::LeaseOver(id, run));
+        self.heap.push(end.min(sent_at + lease), Event::LeaseOver(id, run));
         if !is_silent {
             let third = (sent_at + lease / 3).max(self.now);
             self.heap.push(third, Event::Beat(id, run));
@@ -251,6 +254,10 @@ impl World<'_> {
             self.heap.push(end, Event::LeaseOver(id, run));
             return;
         }
+        if self.config.wrong == Some(Wrong::DeafToLeases) {
+            return;
+        }
+        let Some(kept) = self.run_of(id, run) else { return };
         if kept.outcome.is_none() {
             self.cover.hit(Mark::LeaseOverAtWorker);
             self.stop(id, run);
