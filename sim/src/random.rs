@@ -84,7 +84,7 @@ pub enum Of {
 impl Noise {
     /// The numbers of this seed.
     pub fn new(seed: u64) -> Self {
-        Self(Draw::new(seed ^ 0x6e6f_6973_65).number())
+        Self(Draw::new(seed ^ 0x006e_6f69_7365).number())
     }
 
     /// The number of this name.

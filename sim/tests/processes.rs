@@ -42,9 +42,12 @@ fn a_replay_shows_what_happens_and_writes_a_trace_and_a_plan() {
     let output = silo_sim(&["replay", "3", "--plan", plan, "--perfetto", trace]);
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing wrong"));
-    let events: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(trace).unwrap()).unwrap();
-    assert!(events["traceEvents"].as_array().is_some_and(|events| events.len() > 10));
+    let events: serde_json::Value = serde_json::from_slice(&std::fs::read(trace).unwrap()).unwrap();
+    assert!(
+        events["traceEvents"]
+            .as_array()
+            .is_some_and(|events| events.len() > 10)
+    );
     let again = silo_sim(&["replay", plan]);
     assert_eq!(hash(&output), hash(&again));
 }

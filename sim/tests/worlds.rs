@@ -28,7 +28,10 @@ fn worlds_with_any_faults_keep_every_promise_and_every_check_checks_something() 
     for (name, count) in seen.checked.named() {
         assert!(count > 0, "{name}: none");
     }
-    assert_eq!(seen.checked.rested, seen.worlds, "every world comes to rest");
+    assert_eq!(
+        seen.checked.rested, seen.worlds,
+        "every world comes to rest"
+    );
     let common = [
         Mark::Enqueued,
         Mark::Leased,

@@ -32,7 +32,10 @@ fn replies_before_durability_are_noticed() {
 #[silo::test]
 fn rows_that_storage_loses_are_noticed() {
     let (promise, _) = first_violation(Wrong::LosesARow, Profile::Owners);
-    assert!(matches!(promise, Promise::Invariant | Promise::History), "{promise:?}");
+    assert!(
+        matches!(promise, Promise::Invariant | Promise::History),
+        "{promise:?}"
+    );
 }
 
 #[silo::test]
@@ -54,12 +57,18 @@ fn workers_that_do_not_heed_the_end_of_their_lease_are_noticed() {
 #[silo::test]
 fn a_shard_that_never_ticks_is_noticed() {
     let (promise, _) = first_violation(Wrong::NoTicks, Profile::Calm);
-    assert!(matches!(promise, Promise::Liveness | Promise::Retention), "{promise:?}");
+    assert!(
+        matches!(promise, Promise::Liveness | Promise::Retention),
+        "{promise:?}"
+    );
 }
 
 #[silo::test]
 fn the_canary_is_found() {
-    assert_eq!(broken(&Plan::of(1, Profile::Canary)), Some(Promise::Invariant));
+    assert_eq!(
+        broken(&Plan::of(1, Profile::Canary)),
+        Some(Promise::Invariant)
+    );
 }
 
 #[silo::test]

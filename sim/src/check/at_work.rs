@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use silo_core::table::job::JobKey;
 
 use crate::check::{Checked, Promise, ensure};
-use crate::clock::At;
+use crate::clock::{At, MS};
 use crate::cover::{Cover, Mark};
 use crate::plan::config::Config;
 use crate::plan::profile::Family;
@@ -15,8 +15,8 @@ use crate::world::event::RunId;
 #[derive(Debug)]
 pub struct AtWork {
     live: BTreeMap<JobKey, Live>,
-    /// Leases that overlap are what these worlds are known to allow.
-    is_lax: bool,
+    /// By how many thirds of a lease two of them may overlap; none: by any time.
+    thirds: Option<u64>,
     checked: u64,
 }
 
@@ -25,6 +25,8 @@ struct Live {
     run: RunId,
     worker: u32,
     until: At,
+    /// How long the two may overlap.
+    grace: At,
 }
 
 impl AtWork {
@@ -33,9 +35,11 @@ impl AtWork {
         let has = |family| config.families.contains(&family);
         Self {
             live: BTreeMap::new(),
-            // Dispatch before durability may run an attempt twice; see the chapter on verification
-            // for owners and clocks.
-            is_lax: config.stage.speculative || has(Family::Owners) || has(Family::Clocks),
+            // Dispatch before durability may run an attempt twice. A deposed owner confirms leases
+            // for a third of their time; a server's clock that catches up runs half as fast again,
+            // which takes a third off them. A worker counts from before it asked.
+            thirds: (!config.stage.speculative)
+                .then(|| u64::from(has(Family::Owners)) + u64::from(has(Family::Clocks))),
             checked: 0,
         }
     }
@@ -54,17 +58,28 @@ impl AtWork {
         job: &JobKey,
         run: RunId,
         worker: u32,
-        (now, until): (At, At),
+        (now, until, lease): (At, At, At),
         cover: &mut Cover,
     ) -> Checked {
         self.checked += 1;
-        let live = Live { run, worker, until };
+        let grace = match self.thirds {
+            None => At::MAX,
+            Some(0) => 0,
+            // By clocks that may be a tenth slow, and say whole milliseconds.
+            Some(thirds) => lease * thirds / 3 + lease / 8 + 5 * MS,
+        };
+        let live = Live {
+            run,
+            worker,
+            until,
+            grace,
+        };
         let before = self.live.insert(job.clone(), live);
         let Some(before) = before.filter(|before| before.until > now) else {
             return Ok(());
         };
         cover.hit(Mark::RanTwice);
-        ensure(self.is_lax, Promise::AtWork, || {
+        ensure(before.until - now <= before.grace, Promise::AtWork, || {
             format!(
                 "job {} of {} runs at worker {} still, {} us more, and begins at worker {worker}",
                 job.job,
@@ -89,7 +104,7 @@ impl AtWork {
             return Ok(());
         }
         ensure(
-            self.is_lax || live.until <= now || until <= now,
+            live.until <= now || until <= now.saturating_add(live.grace),
             Promise::AtWork,
             || {
                 format!(

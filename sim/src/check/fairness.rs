@@ -66,7 +66,10 @@ impl Fairness {
             let Ok(tenant) = Tenants::read_key(&change.key) else {
                 continue;
             };
-            let row = change.value.as_ref().and_then(|v| Tenants::read_row(v).ok());
+            let row = change
+                .value
+                .as_ref()
+                .and_then(|v| Tenants::read_row(v).ok());
             let groups = row.map(|row| row.groups()).unwrap_or_default();
             waiting.retain(|(group, of), _| *of != tenant || groups.contains(group));
             begins.extend(groups.into_iter().map(|group| (group, tenant.clone())));
@@ -126,9 +129,7 @@ fn in_order(rows: &Rows, group: &TaskGroup, tasks: &[Task]) -> Checked {
             seq: 0,
         };
         let start = ReadyKey::from(tenant, &queue, first).start;
-        let ready = rows
-            .map
-            .range((Bound::Included(start), Bound::Unbounded));
+        let ready = rows.map.range((Bound::Included(start), Bound::Unbounded));
         for ((key, _), task) in ready.zip(got) {
             let is_it = Readies::read_key(key)
                 .is_ok_and(|ready| ready.tenant == *tenant && ready.job == task.id.job);

@@ -79,8 +79,11 @@ impl History {
                 known.removed = self.length;
             }
             if effect.call.is_some() && known.last == effect.call {
-                return violated(Promise::History, format!("{:?} had its effect twice", known.last))
-                    .map(|()| 0);
+                return violated(
+                    Promise::History,
+                    format!("{:?} had its effect twice", known.last),
+                )
+                .map(|()| 0);
             }
             known.last = effect.call;
         }
@@ -141,7 +144,10 @@ impl History {
         for (key, known) in &self.jobs {
             if let Some(taken) = known.taken.filter(|taken| known.removed < *taken) {
                 ensure(image.states.contains_key(key), Promise::History, || {
-                    format!("job {} was acknowledged at {taken} and is not there", key.job)
+                    format!(
+                        "job {} was acknowledged at {taken} and is not there",
+                        key.job
+                    )
                 })?;
             }
         }

@@ -344,7 +344,9 @@ impl Check {
         }
         let image = Image::read(&shadow.rows().map);
         let found = check_soft(&image, soft, shadow.now());
-        ensure(found.is_empty(), Promise::Invariant, || format!("{found:?}"))
+        ensure(found.is_empty(), Promise::Invariant, || {
+            format!("{found:?}")
+        })
     }
 
     /// The world has come to rest.
@@ -371,7 +373,9 @@ impl Check {
 
 fn all(rows: &BTreeMap<Key, Bytes>) -> Checked {
     let found = check_all(&Image::read(rows));
-    ensure(found.is_empty(), Promise::Invariant, || format!("{found:?}"))
+    ensure(found.is_empty(), Promise::Invariant, || {
+        format!("{found:?}")
+    })
 }
 
 /// How long a world may take to come to rest once it was healed: everything that may take its

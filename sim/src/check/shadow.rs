@@ -286,14 +286,20 @@ impl Shadow {
             return violated(Promise::Equivalence, format!("nobody decided {reply:?}"));
         };
         ensure(judged.reply == *reply, Promise::Equivalence, || {
-            format!("{reply:?} goes out, and what was decided is {:?}", judged.reply)
+            format!(
+                "{reply:?} goes out, and what was decided is {:?}",
+                judged.reply
+            )
         })?;
         if is_speculative && judged.is_lease {
             return Ok(());
         }
         ensure(judged.depends <= self.durable, Promise::Durability, || {
             let durable = self.durable;
-            format!("{reply:?} depends on {:?}, durable is {durable:?}", judged.depends)
+            format!(
+                "{reply:?} depends on {:?}, durable is {durable:?}",
+                judged.depends
+            )
         })
     }
 }

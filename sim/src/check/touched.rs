@@ -70,7 +70,10 @@ impl Touched {
 
     /// Their names, and what the decision means to them.
     pub fn into_changed(self) -> Vec<Changed> {
-        let jobs = self.jobs.into_iter().filter(|(_, job)| job.has_state_change);
+        let jobs = self
+            .jobs
+            .into_iter()
+            .filter(|(_, job)| job.has_state_change);
         let changed = jobs.map(|(key, job)| {
             let life = match (&job.before, &job.after) {
                 (_, None) => Life::Ends,
@@ -151,8 +154,7 @@ fn take(
                 .or_default();
         }
         Some(TableId::Ready) => {
-            let ReadyKey { tenant, job, .. } =
-                Readies::read_key(bytes).map_err(|e| none(&e))?;
+            let ReadyKey { tenant, job, .. } = Readies::read_key(bytes).map_err(|e| none(&e))?;
             let job = jobs.entry(JobKey { tenant, job }).or_default();
             job.index.insert(bytes.clone());
         }
@@ -167,8 +169,7 @@ fn take(
             job.index.insert(bytes.clone());
         }
         Some(TableId::Attempt) => {
-            let AttemptKey { tenant, job, .. } =
-                Attempts::read_key(bytes).map_err(|e| none(&e))?;
+            let AttemptKey { tenant, job, .. } = Attempts::read_key(bytes).map_err(|e| none(&e))?;
             jobs.entry(JobKey { tenant, job }).or_default();
         }
         Some(TableId::Payload) => {
@@ -287,7 +288,9 @@ fn refer(rows: &Rows, key: &JobKey, slot: u32, data: &Data, image: &mut Image) {
         && let Some(bytes) = rows.map.get(&PayloadKey::key(key, slot))
     {
         let job = key.clone();
-        image.payloads.insert(PayloadKey { job, slot }, bytes.clone());
+        image
+            .payloads
+            .insert(PayloadKey { job, slot }, bytes.clone());
     }
 }
 

@@ -172,8 +172,8 @@ fn is_reported(report: &Report, key: &JobKey, job: &Job, cover: &mut Cover) -> b
     let (Some(before), Some(after)) = (&job.before, &job.after) else {
         return false;
     };
-    let is_live = job_of(&report.task) == *key
-        && before.lease().is_some_and(|lease| lease.is(&report.task));
+    let is_live =
+        job_of(&report.task) == *key && before.lease().is_some_and(|lease| lease.is(&report.task));
     let to = at(Some(after));
     let asked = before.cancel_asked_at.is_some();
     let ended_one = after.attempts_ended == before.attempts_ended + 1;
@@ -190,7 +190,11 @@ fn is_reported(report: &Report, key: &JobKey, job: &Job, cover: &mut Cover) -> b
             let retried =
                 waits && *retryable && after.retries_used == before.retries_used + 1 && !asked;
             cover.hit(if waits { Mark::Retried } else { Mark::Failed });
-            let ended = over(if asked { Ended::Cancelled } else { Ended::Failed });
+            let ended = over(if asked {
+                Ended::Cancelled
+            } else {
+                Ended::Failed
+            });
             ended_one && (retried || ended)
         }
         Outcome::Release | Outcome::Snooze { .. } => {
@@ -230,8 +234,8 @@ fn is_ticked(
             let crashed = after.attempts_ended == before.attempts_ended + 1
                 && after.crashes == before.crashes + 1
                 && to == At::Due;
-            let lost = after.attempts_ended == before.attempts_ended
-                && after.losses == before.losses + 1;
+            let lost =
+                after.attempts_ended == before.attempts_ended && after.losses == before.losses + 1;
             !asked && (crashed || lost) && after.retries_used == before.retries_used
         }
         (Position::Leased(_), At::Over(Ended::Cancelled)) => asked,
@@ -258,9 +262,18 @@ pub fn answer(rows: &Rows, decided: &Decided) -> Checked {
     let state = read::<States>(rows, &States::key(&key));
     let from = at(state.as_ref());
     let reply = &decided.decision.reply;
-    let is_live = |task| state.as_ref().is_some_and(|s| s.lease().is_some_and(|l| l.is(task)));
+    let is_live = |task| {
+        state
+            .as_ref()
+            .is_some_and(|s| s.lease().is_some_and(|l| l.is(task)))
+    };
     let is_fine = match (&decided.command, reply) {
-        (Command::Heartbeat(heartbeat), Reply::Extended { cancel_asked_at, .. }) => {
+        (
+            Command::Heartbeat(heartbeat),
+            Reply::Extended {
+                cancel_asked_at, ..
+            },
+        ) => {
             is_live(&heartbeat.task)
                 && state.is_some_and(|state| state.cancel_asked_at == *cancel_asked_at)
         }

@@ -9,6 +9,8 @@ use clap::{Parser, Subcommand};
 
 use crate::campaign::{Campaign, Seen};
 use crate::cover::Mark;
+use crate::models::explore;
+use crate::models::life::Life;
 use crate::plan::profile::Profile;
 use crate::plan::{PLAN_VERSION, Plan};
 use crate::shrink::shrink;
@@ -17,7 +19,10 @@ use crate::world::World;
 
 /// The first argument.
 #[derive(Debug, Parser)]
-#[command(name = "silo-sim", about = "Simulates a shard with everything around it, from seeds")]
+#[command(
+    name = "silo-sim",
+    about = "Simulates a shard with everything around it, from seeds"
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -86,9 +91,30 @@ enum Verb {
         #[arg(long, env = "SILO_PLAN")]
         plan: Option<PathBuf>,
     },
+    /// Looks at every state of a model
+    Explore {
+        /// Which
+        #[arg(value_enum)]
+        model: Models,
+        /// Serve stateright's explorer at this address instead, as in 127.0.0.1:3000
+        #[arg(long, env = "SILO_SERVE")]
+        serve: Option<std::net::SocketAddr>,
+    },
     /// Runs a world that is broken on purpose: fails, or the alarm does not work
     Canary,
 }
+
+/// A model by its name.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Models {
+    /// The life cycle of one job
+    Life,
+    /// The life cycle of two jobs
+    LifeWide,
+}
+
+/// No model has more states than this.
+const STATES_MAX: usize = 20_000_000;
 
 /// Seeds from, to; both included.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +195,12 @@ fn run(verb: Verb, out: &mut impl Write) -> Result<bool, Trouble> {
             };
             let seen = campaign.run(usize::MAX);
             for mark in Mark::ALL {
-                writeln!(out, "{:>12} {}", seen.cover.count(*mark), mark.words().trim())?;
+                writeln!(
+                    out,
+                    "{:>12} {}",
+                    seen.cover.count(*mark),
+                    mark.words().trim()
+                )?;
             }
             is_covered(out, &seen)
         }
@@ -228,6 +259,22 @@ fn run(verb: Verb, out: &mut impl Write) -> Result<bool, Trouble> {
             }
             Ok(shrunk.promise.is_some())
         }
+        Verb::Explore { model, serve } => {
+            let life = match model {
+                Models::Life => Life::small(),
+                Models::LifeWide => Life::wide(),
+            };
+            if let Some(address) = serve {
+                use stateright::Model as _;
+                life.checker().serve(address);
+                return Ok(true);
+            }
+            let began = Instant::now();
+            let found = explore(life, STATES_MAX, 2);
+            let seconds = began.elapsed().as_secs_f64();
+            writeln!(out, "{found:?} in {seconds:.1} s")?;
+            Ok(found.wrong.is_empty() && found.is_exhaustive)
+        }
         Verb::Canary => {
             let (ran, _) = World::new(&Plan::of(1, Profile::Canary), Trace::default()).run();
             match &ran.violation {
@@ -244,10 +291,9 @@ fn plan_of(what: &str, profile: Profile) -> Result<Plan, Trouble> {
         return Ok(Plan::of(seed, profile));
     }
     let path = Path::new(what);
-    let text =
-        std::fs::read(path).map_err(|cause| Trouble::File(path.to_path_buf(), cause))?;
-    let plan: Plan = serde_json::from_slice(&text)
-        .map_err(|cause| Trouble::Plan(path.to_path_buf(), cause))?;
+    let text = std::fs::read(path).map_err(|cause| Trouble::File(path.to_path_buf(), cause))?;
+    let plan: Plan =
+        serde_json::from_slice(&text).map_err(|cause| Trouble::Plan(path.to_path_buf(), cause))?;
     if plan.version == PLAN_VERSION {
         Ok(plan)
     } else {
@@ -257,9 +303,8 @@ fn plan_of(what: &str, profile: Profile) -> Result<Plan, Trouble> {
 
 fn write_plan(path: &Path, plan: &Plan) -> Result<(), Trouble> {
     let file = |cause| Trouble::File(path.to_path_buf(), cause);
-    let mut text = serde_json::to_string_pretty(plan).map_err(|cause| {
-        Trouble::Plan(path.to_path_buf(), cause)
-    })?;
+    let mut text = serde_json::to_string_pretty(plan)
+        .map_err(|cause| Trouble::Plan(path.to_path_buf(), cause))?;
     text.push('\n');
     std::fs::write(path, text).map_err(file)
 }

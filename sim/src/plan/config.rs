@@ -194,12 +194,12 @@ impl Config {
             work: Work::draw(draw, lease_ms),
             turn_us: draw.one(&[(0, 0), (0, 20), (50, 500), (0, 5_000)], (0, 20)),
             forget: if has(Family::Memory) {
-                u32_of(draw.skewed(1, 200_000))
+                rate(draw, 200_000)
             } else {
                 0
             },
             lose_soft: if has(Family::Memory) {
-                u32_of(draw.skewed(1, 20_000))
+                rate(draw, 20_000)
             } else {
                 0
             },
@@ -282,8 +282,9 @@ impl StageConfig {
 impl Network {
     fn draw(draw: &mut Draw, is_faulty: bool) -> Self {
         let fast = draw.one(&[50, 200, 1_000], 200);
-        let chance =
-            |draw: &mut Draw, most| if is_faulty { u32_of(draw.skewed(0, most)) } else { 0 };
+        let chance = |draw: &mut Draw, most| {
+            if is_faulty { rate(draw, most) } else { 0 }
+        };
         Self {
             usual_us: (fast, fast * draw.between(1, 8)),
             slow_us: (1_000, draw.one(&[10_000, 300_000, 8_000_000], 10_000)),
@@ -299,24 +300,21 @@ impl Storage {
     fn draw(draw: &mut Draw, loads_fail: bool, puts_fail: bool) -> Self {
         let put = draw.one(&[500, 2_000, 10_000, 50_000], 2_000);
         let load = draw.one(&[20, 200, 2_000], 200);
-        let load_fails = if loads_fail {
-            u32_of(draw.skewed(1, 100_000))
-        } else {
-            0
+        let load_fails = if loads_fail { rate(draw, 100_000) } else { 0 };
+        let chance = |draw: &mut Draw, most| {
+            if puts_fail { rate(draw, most) } else { 0 }
         };
-        let chance =
-            |draw: &mut Draw, most| if puts_fail { u32_of(draw.skewed(0, most)) } else { 0 };
         Self {
             load_us: (load, load * draw.between(1, 10)),
             write_us: (5, draw.one(&[20, 200, 2_000], 20)),
             put_us: (put, put * draw.between(1, 6)),
             load_fails,
-            write_fails: chance(draw, 2_000),
+            write_fails: chance(draw, 5_000),
             put_fails: chance(draw, 20_000),
             put_unknown: chance(draw, 20_000),
             proof_fails: chance(draw, 50_000),
             own_flush: if draw.chance(300_000) {
-                u32_of(draw.skewed(1, 300_000))
+                rate(draw, 300_000)
             } else {
                 0
             },
@@ -330,7 +328,7 @@ impl Work {
         let poll = draw.one(&[5_000, 30_000, 200_000], 30_000);
         let chance = |draw: &mut Draw, most| {
             if draw.chance(500_000) {
-                u32_of(draw.skewed(1, most))
+                rate(draw, most)
             } else {
                 0
             }
@@ -361,4 +359,9 @@ impl Noise {
 
 fn u32_of(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// A chance: at most so many in a million, often much less.
+fn rate(draw: &mut Draw, most: u32) -> u32 {
+    most >> draw.between(0, 6)
 }

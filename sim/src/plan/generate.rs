@@ -96,7 +96,10 @@ impl Makes {
                 0 => {
                     let count = self.draw.between(1, 6);
                     let tenant = spec.tenant;
-                    let rest = (0..count).map(|_| JobSpec { tenant, ..self.spec() });
+                    let rest = (0..count).map(|_| JobSpec {
+                        tenant,
+                        ..self.spec()
+                    });
                     let jobs = std::iter::once(spec).chain(rest.collect::<Vec<_>>());
                     Ask::EnqueueAll(jobs.collect())
                 }
@@ -169,9 +172,15 @@ impl Makes {
             start_in_ms,
             retries: self.draw.one(&[None, Some(0), Some(1), Some(3)], None),
             max_crashes: self.draw.one(&[0, 1, 2, 5], 5),
-            lease_ms: self.draw.one(&[None, None, None, Some(800), Some(3_000)], None),
+            lease_ms: self
+                .draw
+                .one(&[None, None, None, Some(800), Some(3_000)], None),
             kept_ms: self.draw.one(&kept, None),
-            payload: if self.draw.chance(self.large) { 5_000 } else { 3 },
+            payload: if self.draw.chance(self.large) {
+                5_000
+            } else {
+                3
+            },
         }
     }
 

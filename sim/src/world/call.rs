@@ -108,9 +108,7 @@ impl World<'_> {
         let Some(to) = self.route(endpoint) else {
             return;
         };
-        let noise = self
-            .noise
-            .number(Of::Request, id.into(), attempt.into());
+        let noise = self.noise.number(Of::Request, id.into(), attempt.into());
         let is_cut = self.is_cut(endpoint, true);
         if is_cut || (!self.is_healed && is_hit(noise, self.config.network.lost)) {
             self.cover.hit(Mark::RequestLost);
@@ -128,7 +126,11 @@ impl World<'_> {
 
     /// The server that an endpoint sends to.
     fn route(&self, endpoint: u32) -> Option<ProcessId> {
-        self.routes.get(endpoint as usize).copied().flatten().or(self.latest)
+        self.routes
+            .get(endpoint as usize)
+            .copied()
+            .flatten()
+            .or(self.latest)
     }
 
     /// An endpoint looks for the server that opened the shard last.
@@ -143,7 +145,11 @@ impl World<'_> {
     pub fn travel(&self, noise: u64) -> At {
         let network = &self.config.network;
         let is_slow = !self.is_healed && is_hit(noise.rotate_left(32), network.slow);
-        let span = if is_slow { network.slow_us } else { network.usual_us };
+        let span = if is_slow {
+            network.slow_us
+        } else {
+            network.usual_us
+        };
         crate::random::spread(noise, span.0, span.1)
     }
 
@@ -153,14 +159,17 @@ impl World<'_> {
             return;
         };
         let token = letter.token;
-        let noise = self.noise.number(Of::Answer, token.call.into(), token.number);
+        let noise = self
+            .noise
+            .number(Of::Answer, token.call.into(), token.number);
         let is_cut = self.is_cut(call.endpoint, false);
         if is_cut || (!self.is_healed && is_hit(noise, self.config.network.lost)) {
             self.cover.hit(Mark::AnswerLost);
             return;
         }
         let delay = self.travel(noise);
-        self.heap.push(self.now + delay, Event::Answer(Box::new(letter)));
+        self.heap
+            .push(self.now + delay, Event::Answer(Box::new(letter)));
     }
 
     /// A call has waited long enough.
@@ -214,8 +223,7 @@ impl World<'_> {
             return Ok(());
         };
         let (by, attempt) = (call.by, call.attempt);
-        let is_unknown =
-            failure == Failure::OutcomeUnknown || (is_silent && !call.is_repeatable);
+        let is_unknown = failure == Failure::OutcomeUnknown || (is_silent && !call.is_repeatable);
         match by {
             For::Poll(worker, life) => {
                 self.close(id);

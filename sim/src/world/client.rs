@@ -36,7 +36,9 @@ impl World<'_> {
                 }
             }
             What::TakeOver => {
-                let machine = self.owner_mut().map_or(0, |process| 1 - process.machine.min(1));
+                let machine = self
+                    .owner_mut()
+                    .map_or(0, |process| 1 - process.machine.min(1));
                 if self.opening == 0 {
                     self.cover.hit(Mark::TakenOver);
                     self.begin_opening(machine);
@@ -57,7 +59,12 @@ impl World<'_> {
                     self.cover.hit(Mark::WorkerPaused);
                 }
             }
-            What::Cut { endpoint, requests, answers, ms } => {
+            What::Cut {
+                endpoint,
+                requests,
+                answers,
+                ms,
+            } => {
                 let until = self.now + ms * MS;
                 self.cover.hit(Mark::Partitioned);
                 if let Some(cut) = self.cuts.get_mut(*endpoint as usize) {

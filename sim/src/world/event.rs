@@ -218,9 +218,10 @@ impl Event {
             | Self::Claim(id)
             | Self::WorkerBack(id) => ((*id).into(), 0),
             Self::Heal => (0, 0),
-            Self::Request(process, call, attempt) => {
-                ((*process).into(), u64::from(*call) << 16 | u64::from(*attempt))
-            }
+            Self::Request(process, call, attempt) => (
+                (*process).into(),
+                u64::from(*call) << 16 | u64::from(*attempt),
+            ),
             Self::Answer(letter) => (letter.token.call.into(), letter.token.number),
             Self::Timeout(call, attempt) => ((*call).into(), (*attempt).into()),
             Self::Loaded(process, load, _) => ((*process).into(), load.0),

@@ -168,10 +168,7 @@ impl<'a> World<'a> {
             if self.events.is_multiple_of(WHOLE_EVERY) {
                 self.check_whole()?;
             }
-            if self.is_healed
-                && self.events.is_multiple_of(REST_EVERY)
-                && self.is_at_rest()
-            {
+            if self.is_healed && self.events.is_multiple_of(REST_EVERY) && self.is_at_rest() {
                 self.check_whole()?;
                 return self.check_end();
             }
@@ -206,7 +203,10 @@ impl<'a> World<'a> {
 
     fn happen(&mut self, event: Event) -> Checked {
         if let Some(id) = event.process()
-            && !self.processes.get(id as usize).is_some_and(Process::is_alive)
+            && !self
+                .processes
+                .get(id as usize)
+                .is_some_and(Process::is_alive)
         {
             return self.refused(id, &event);
         }
@@ -266,7 +266,9 @@ impl<'a> World<'a> {
     /// Something was meant for a process that is dead. Half of those who ask it hear so at once.
     fn refused(&mut self, id: ProcessId, event: &Event) -> Checked {
         if let Event::Request(_, call, attempt) = event {
-            let noise = self.noise.number(Of::Route, (*call).into(), (*attempt).into());
+            let noise = self
+                .noise
+                .number(Of::Route, (*call).into(), (*attempt).into());
             if noise & 1 == 0 {
                 let token = event::Token {
                     call: *call,
@@ -332,7 +334,12 @@ impl<'a> World<'a> {
         let stage = owner.and_then(|process| process.stage.as_ref());
         let soft = stage.map(|stage| {
             let soft = stage.soft();
-            (soft.totals(), soft.next_wake(), soft.is_recovered(), stage.is_idle())
+            (
+                soft.totals(),
+                soft.next_wake(),
+                soft.is_recovered(),
+                stage.is_idle(),
+            )
         });
         let running: usize = self.workers.iter().map(Worker::running).sum();
         format!(

@@ -99,8 +99,7 @@ impl World<'_> {
         let limits = self.config.limits();
         let stage = Stage::new(limits, began);
         let is_deposed = self.bucket.epoch > handle.epoch;
-        let mut process =
-            Process::new(machine, stage, handle, clock, shadow, limits.retention);
+        let mut process = Process::new(machine, stage, handle, clock, shadow, limits.retention);
         if is_deposed {
             process.deposed_at = Some(self.claimed_at);
         }
@@ -187,8 +186,7 @@ impl World<'_> {
                 Put::Taken => PutTold::Taken,
             };
             let delay = self.put_delay(id, object.number ^ (1 << 40)) / 4;
-            self.heap
-                .push(self.now + delay, Event::PutTold(id, told));
+            self.heap.push(self.now + delay, Event::PutTold(id, told));
         }
         Ok(())
     }

@@ -88,7 +88,11 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             let entropy = Entropy([0; 16]);
             let (now, retention) = (Timestamp::MIN, Retention::FOREVER);
-            let stamp = Stamp { now, entropy, retention };
+            let stamp = Stamp {
+                now,
+                entropy,
+                retention,
+            };
             return (0, stamp);
         };
         process.numbers += 1;
@@ -135,11 +139,17 @@ impl World<'_> {
             return;
         };
         let (number, stamp) = self.stamp(id);
-        let token = Token { call, attempt, number };
+        let token = Token {
+            call,
+            attempt,
+            number,
+        };
         let Some(process) = self.processes.get_mut(id as usize) else {
             return;
         };
-        let Some(stage) = &mut process.stage else { return };
+        let Some(stage) = &mut process.stage else {
+            return;
+        };
         process.shadow.asked(number, call);
         if stage.submit(token, command, stamp).is_err() {
             self.cover.hit(Mark::Overloaded);
@@ -163,7 +173,9 @@ impl World<'_> {
         self.forget(id);
         let (_, stamp) = self.stamp(id);
         let is_tickless = self.config.wrong == Some(Wrong::NoTicks);
-        let Some(stage) = self.stage(id) else { return Ok(()) };
+        let Some(stage) = self.stage(id) else {
+            return Ok(());
+        };
         if is_tickless && stage.soft().is_recovered() {
             stage.close();
         }
@@ -175,7 +187,11 @@ impl World<'_> {
         if let Some(at) = process.stage.as_ref().and_then(Stage::next_deadline) {
             // A clock that runs slower is looked at again when it is not there yet.
             let wait = at.since(stamp.now).get().saturating_mul(1_000);
-            let wait = if wait > 1_000_000 { wait - wait / 3 } else { wait };
+            let wait = if wait > 1_000_000 {
+                wait - wait / 3
+            } else {
+                wait
+            };
             let soonest = self.config.turn_us.0.max(1);
             self.turn_at(id, self.now + wait.max(soonest));
         }
@@ -230,8 +246,12 @@ impl World<'_> {
             let Some(process) = self.processes.get_mut(id as usize) else {
                 return Ok(());
             };
-            let Some(stage) = &mut process.stage else { return Ok(()) };
-            let Some(output) = stage.poll() else { return Ok(()) };
+            let Some(stage) = &mut process.stage else {
+                return Ok(());
+            };
+            let Some(output) = stage.poll() else {
+                return Ok(());
+            };
             if let Some((left, back_ms)) = &mut process.dies_after {
                 if *left == 0 {
                     let back_ms = *back_ms;
@@ -249,7 +269,9 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
         };
-        let Some(stage) = &mut process.stage else { return Ok(()) };
+        let Some(stage) = &mut process.stage else {
+            return Ok(());
+        };
         for decided in stage.take_trace() {
             self.check
                 .decided(id, &mut process.shadow, decided, &mut self.cover)?;
@@ -352,13 +374,14 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
         };
-        let Some(stage) = &mut process.stage else { return Ok(()) };
+        let Some(stage) = &mut process.stage else {
+            return Ok(());
+        };
         if is_down {
             let answer = if let Reply::Leased(tasks) = reply {
                 let is_stored = |content: &Content| matches!(content, Content::Stored { .. });
-                let (back, whole): (Vec<_>, Vec<_>) = tasks
-                    .into_iter()
-                    .partition(|task| is_stored(&task.payload));
+                let (back, whole): (Vec<_>, Vec<_>) =
+                    tasks.into_iter().partition(|task| is_stored(&task.payload));
                 self.cover.hit(Mark::HandedBack);
                 stage.hand_back(back.into_iter().map(|task| task.id), stamp);
                 self.wake(id);
@@ -418,21 +441,21 @@ impl World<'_> {
         if is_gone && is_lease && notices {
             self.cover.hit(Mark::CallerGone);
             let (_, stamp) = self.stamp(from);
-            if let (Answer::Reply(Reply::Leased(tasks)), Some(stage)) =
-                (answer, self.stage(from))
-            {
+            if let (Answer::Reply(Reply::Leased(tasks)), Some(stage)) = (answer, self.stage(from)) {
                 stage.hand_back(tasks.into_iter().map(|task| task.id), stamp);
             }
             self.wake(from);
             return;
         }
         let process = self.processes.get(from as usize);
-        let (knows, shows) =
-            process.map_or((0, 0), |process| process.shadow.view(token.number));
+        let (knows, shows) = process.map_or((0, 0), |process| process.shadow.view(token.number));
         let deposed_at = process.and_then(|process| process.deposed_at);
         let stale_until = deposed_at.map_or(0, |at| at + self.check.stale_max());
         let sent_at = self.now;
         let is_stale_allowed = sent_at <= stale_until;
+        if is_stale_allowed && matches!(answer, Answer::Reply(_)) {
+            self.cover.hit(Mark::StaleRead);
+        }
         self.answer(Letter {
             token,
             from,
@@ -457,7 +480,9 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             return;
         };
-        let Some(stage) = &mut process.stage else { return };
+        let Some(stage) = &mut process.stage else {
+            return;
+        };
         if fails {
             self.cover.hit(Mark::LoadFailed);
             stage.load_failed(load);
@@ -521,7 +546,9 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
         };
-        let Some(stage) = process.stage.take() else { return Ok(()) };
+        let Some(stage) = process.stage.take() else {
+            return Ok(());
+        };
         self.cover.hit(Mark::Poisoned);
         for (token, answer) in stage.fail() {
             self.check.failed_rightly(&answer)?;

@@ -46,7 +46,9 @@ impl Names {
 
     /// A task group; there is one.
     pub fn group(&self, number: u32) -> TaskGroup {
-        let index = (number as usize).checked_rem(self.groups.len()).unwrap_or(0);
+        let index = (number as usize)
+            .checked_rem(self.groups.len())
+            .unwrap_or(0);
         self.groups.get(index).cloned().unwrap_or_else(a_group)
     }
 
@@ -56,8 +58,13 @@ impl Names {
     }
 
     fn tenant(&self, number: u32) -> Tenant {
-        let index = (number as usize).checked_rem(self.tenants.len()).unwrap_or(0);
-        self.tenants.get(index).cloned().unwrap_or_else(Tenant::single)
+        let index = (number as usize)
+            .checked_rem(self.tenants.len())
+            .unwrap_or(0);
+        self.tenants
+            .get(index)
+            .cloned()
+            .unwrap_or_else(Tenant::single)
     }
 
     /// The server has made up a name for a job.
@@ -246,7 +253,9 @@ fn job_id(number: u32) -> JobId {
 }
 
 const fn request_bytes(number: u32) -> [u8; 16] {
-    let mixed = (number as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (number as u64)
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed as u128) << 64 | number as u128).to_be_bytes()
 }
 

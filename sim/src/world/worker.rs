@@ -87,7 +87,9 @@ impl World<'_> {
         let (slots, groups) = (self.config.slots, self.config.groups);
         let lease = Millis::new(self.config.lease_ms);
         let timeout = self.config.network.timeout_ms * MS;
-        let Some(worker) = self.worker(id) else { return };
+        let Some(worker) = self.worker(id) else {
+            return;
+        };
         let room = slots.saturating_sub(u32::try_from(worker.runs.len()).unwrap_or(u32::MAX));
         if worker.life != life || worker.is_asking {
             return;
@@ -153,10 +155,11 @@ impl World<'_> {
         self.runs += 1;
         let noise = self.noise.number(Of::Work, task.id.nonce, 0);
         let work = self.config.work;
-        let is_long = !self.is_healed && is_hit(noise, work.long);
-        let span = if is_long { work.long_us } else { work.takes_us };
-        let takes = spread(noise, span.0, span.1);
         let is_silent = !self.is_healed && is_hit(noise.rotate_left(32), work.silent);
+        // A short task needs no heartbeat.
+        let is_long = is_silent || (!self.is_healed && is_hit(noise, work.long));
+        let span = if is_long { work.long_us } else { work.takes_us };
+        let takes = spread(noise.rotate_left(7), span.0, span.1);
         if is_silent {
             self.cover.hit(Mark::Unheartbeated);
         }
@@ -164,7 +167,7 @@ impl World<'_> {
             &job_of(&task.id),
             run,
             id,
-            (self.now, end),
+            (self.now, end, lease),
             &mut self.cover,
         )?;
         let kept = Run {
@@ -179,7 +182,8 @@ impl World<'_> {
             worker.runs.insert(run, kept);
         }
         self.heap.push(self.now + takes, Event::Done(id, run));
-        self.heap.push(end.min(sent_at + lease), Event::LeaseOver(id, run));
+        self.heap
+            .push(end.min(sent_at + lease), Event::LeaseOver(id, run));
         if !is_silent {
             let third = (sent_at + lease / 3).max(self.now);
             self.heap.push(third, Event::Beat(id, run));
@@ -190,9 +194,13 @@ impl World<'_> {
     /// A worker keeps a lease.
     pub fn beat(&mut self, id: u32, run: RunId) {
         let now = self.now;
-        let Some(worker) = self.worker(id) else { return };
+        let Some(worker) = self.worker(id) else {
+            return;
+        };
         let (endpoint, name) = (worker.endpoint, worker.name.clone());
-        let Some(kept) = worker.runs.get_mut(&run) else { return };
+        let Some(kept) = worker.runs.get_mut(&run) else {
+            return;
+        };
         let end = kept.confirmed + kept.lease;
         if kept.is_beating || end <= now {
             return;
@@ -209,10 +217,14 @@ impl World<'_> {
     pub fn beat_told(&mut self, id: u32, run: RunId, sent_at: At, reply: &Reply) -> Checked {
         let deaf = self.config.work.deaf;
         let now = self.now;
-        let Some(kept) = self.run_of(id, run) else { return Ok(()) };
+        let Some(kept) = self.run_of(id, run) else {
+            return Ok(());
+        };
         kept.is_beating = false;
         match reply {
-            Reply::Extended { cancel_asked_at, .. } => {
+            Reply::Extended {
+                cancel_asked_at, ..
+            } => {
                 kept.confirmed = kept.confirmed.max(sent_at);
                 let (confirmed, lease) = (kept.confirmed, kept.lease);
                 let (job, nonce) = (job_of(&kept.task), kept.task.nonce);
@@ -248,7 +260,9 @@ impl World<'_> {
     /// A worker looks whether its lease has ended.
     pub fn lease_over(&mut self, id: u32, run: RunId) {
         let now = self.now;
-        let Some(kept) = self.run_of(id, run) else { return };
+        let Some(kept) = self.run_of(id, run) else {
+            return;
+        };
         let end = kept.confirmed + kept.lease;
         if end > now {
             self.heap.push(end, Event::LeaseOver(id, run));
@@ -257,7 +271,9 @@ impl World<'_> {
         if self.config.wrong == Some(Wrong::DeafToLeases) {
             return;
         }
-        let Some(kept) = self.run_of(id, run) else { return };
+        let Some(kept) = self.run_of(id, run) else {
+            return;
+        };
         if kept.outcome.is_none() {
             self.cover.hit(Mark::LeaseOverAtWorker);
             self.stop(id, run);
@@ -267,8 +283,12 @@ impl World<'_> {
     /// A worker stops a task without a word.
     fn stop(&mut self, id: u32, run: RunId) {
         let now = self.now;
-        let Some(worker) = self.worker(id) else { return };
-        let Some(kept) = worker.runs.get(&run) else { return };
+        let Some(worker) = self.worker(id) else {
+            return;
+        };
+        let Some(kept) = worker.runs.get(&run) else {
+            return;
+        };
         let job = job_of(&kept.task);
         // What is being reported is reported all the same.
         if kept.outcome.is_none() {
@@ -281,7 +301,9 @@ impl World<'_> {
     pub fn done(&mut self, id: u32, run: RunId) {
         let is_healed = self.is_healed;
         let work = self.config.work;
-        let Some(kept) = self.run_of(id, run) else { return };
+        let Some(kept) = self.run_of(id, run) else {
+            return;
+        };
         if kept.outcome.is_some() {
             return;
         }
@@ -311,7 +333,9 @@ impl World<'_> {
 
     fn outcome(&mut self, id: u32, run: RunId, outcome: Outcome) {
         let now = self.now;
-        let Some(kept) = self.run_of(id, run) else { return };
+        let Some(kept) = self.run_of(id, run) else {
+            return;
+        };
         kept.outcome = Some(outcome);
         let job = job_of(&kept.task);
         self.check.at_work.end(&job, run, now);
@@ -320,11 +344,17 @@ impl World<'_> {
 
     fn report(&mut self, id: u32, run: RunId, again: bool) {
         let timeout = self.config.network.timeout_ms * MS;
-        let Some(worker) = self.worker(id) else { return };
+        let Some(worker) = self.worker(id) else {
+            return;
+        };
         let endpoint = worker.endpoint;
-        let Some(kept) = worker.runs.get_mut(&run) else { return };
+        let Some(kept) = worker.runs.get_mut(&run) else {
+            return;
+        };
         kept.tries += 1;
-        let Some(outcome) = kept.outcome.clone() else { return };
+        let Some(outcome) = kept.outcome.clone() else {
+            return;
+        };
         let task = kept.task.clone();
         let command = Command::Report(Report { task, outcome });
         self.call(For::Report(id, run, again), endpoint, command, timeout);
@@ -345,9 +375,16 @@ impl World<'_> {
         if !was_taken {
             self.cover.hit(Mark::ReportRefused);
         }
-        let Some(kept) = self.run_of(id, run) else { return Ok(()) };
-        let Some(kept_outcome) = kept.outcome.clone() else { return Ok(()) };
+        let Some(kept) = self.run_of(id, run) else {
+            return Ok(());
+        };
+        let Some(kept_outcome) = kept.outcome.clone() else {
+            return Ok(());
+        };
         let task = kept.task.clone();
+        if was_taken && again {
+            self.cover.hit(Mark::ReportedTwice);
+        }
         if was_taken && !again {
             self.check.history.reported(&task, &kept_outcome);
         }
@@ -380,7 +417,9 @@ impl World<'_> {
     /// A worker dies with everything that it runs.
     pub fn kill_worker(&mut self, id: u32, back_ms: u64) {
         let now = self.now;
-        let Some(worker) = self.worker(id) else { return };
+        let Some(worker) = self.worker(id) else {
+            return;
+        };
         worker.is_alive = false;
         worker.is_asking = false;
         worker.life += 1;
@@ -389,8 +428,7 @@ impl World<'_> {
             self.check.at_work.end(&job_of(&kept.task), *run, now);
         }
         self.cover.hit(Mark::WorkerDied);
-        self.heap
-            .push(now + back_ms * MS, Event::WorkerBack(id));
+        self.heap.push(now + back_ms * MS, Event::WorkerBack(id));
     }
 
     /// Another worker comes in the place of one that died.

@@ -1,0 +1,84 @@
+//! The canonical form of a shard's rows: what two states of a model must share to be the same.
+//! Places and nonces count by their rank alone, because no rule looks at more than their order, or
+//! whether they are equal; times count from now, and those that are only shown are left out.
+
+use std::collections::BTreeMap;
+
+use silo_core::invariants::image::Image;
+use silo_core::shard::view::Rows;
+use silo_core::table::attempt::Ending;
+use silo_core::table::state::Position;
+use silo_core::types::time::Timestamp;
+
+/// Numbers by the order in which they are met.
+#[derive(Default)]
+pub struct Ranks(BTreeMap<u64, usize>);
+
+impl Ranks {
+    /// The rank of a number.
+    pub fn rank(&mut self, number: u64) -> usize {
+        let next = self.0.len();
+        *self.0.entry(number).or_insert(next)
+    }
+}
+
+/// Adds what a shard's rows say to a state's form.
+pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut String) {
+    let image = Image::read(&rows.map);
+    let mut places: Vec<_> = image
+        .states
+        .values()
+        .filter_map(|state| match &state.position {
+            Position::Due(place) | Position::Ready(place) => Some(*place),
+            Position::Leased(lease) => Some(lease.place),
+            Position::Ended { .. } | Position::Quarantined { .. } => None,
+        })
+        .collect();
+    places.sort();
+    let rank = |place| places.iter().position(|known| *known == place);
+    for (key, state) in &image.states {
+        let position = match &state.position {
+            Position::Due(place) => {
+                format!("d{}@{:?}", place.at.since(now).get(), rank(*place))
+            }
+            Position::Ready(place) => format!("r{:?}", rank(*place)),
+            Position::Leased(lease) => {
+                let later = lease.place.at.since(now).get();
+                format!(
+                    "l{}@{later}{:?}",
+                    names.rank(lease.nonce),
+                    rank(lease.place)
+                )
+            }
+            Position::Ended { status, .. } => format!("e{status:?}"),
+            Position::Quarantined { .. } => "q".to_owned(),
+        };
+        let last = state.last.as_ref().map(|last| {
+            let how = last.end.as_ref().map(|end| match &end.how {
+                Ending::Succeeded(_) => 's',
+                Ending::Failed { .. } => 'f',
+                Ending::Cancelled => 'c',
+                Ending::Crashed => 'x',
+            });
+            (names.rank(last.nonce), how)
+        });
+        let returned = state
+            .returned
+            .map(|returned| (names.rank(returned.nonce), returned.how));
+        text.push_str(&format!(
+            "{}{position}{last:?}{returned:?}{:?}{:?}|",
+            key.job,
+            (
+                state.attempts_ended,
+                state.attempts_before,
+                state.retries_used
+            ),
+            (state.crashes, state.losses, state.cancel_asked_at.is_some()),
+        ));
+        let earlier = image.attempts.iter().filter(|(at, _)| at.job == key.job);
+        for (at, attempt) in earlier {
+            text.push_str(&format!("{}{}", at.number, names.rank(attempt.nonce)));
+        }
+    }
+    text.push('/');
+}
