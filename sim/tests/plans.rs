@@ -1,6 +1,7 @@
 //! Plans are kept: what failed once is run for ever, also when the generator has changed.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::path::Path;
 

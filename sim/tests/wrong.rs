@@ -12,7 +12,7 @@ use silo_sim::world::World;
 
 /// Runs seeds until the checks complain; says what about, and with which plan.
 fn first_violation(wrong: Wrong, profile: Profile) -> (Promise, Plan) {
-    for seed in 1..=60 {
+    for seed in 1..=150 {
         let mut plan = Plan::of(seed, profile);
         plan.config.wrong = Some(wrong);
         let (ran, _) = World::new(&plan, Trace::default()).run();

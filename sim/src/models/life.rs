@@ -21,7 +21,6 @@ use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::Rows;
 use silo_core::shard::{decide, fold};
-use silo_core::table::attempt::Ending;
 use silo_core::table::job::JobKey;
 use silo_core::table::state::{Ended, Position, StateRow};
 use silo_core::table::tenant::Queue;
@@ -319,7 +318,11 @@ impl State {
             Action::Lease => {
                 spend(&mut self.left.leases);
                 let group = say::Names::new(1, 1).group(0);
-                let worker = say::worker(if self.left.leases.is_multiple_of(2) { "a" } else { "b" });
+                let worker = say::worker(if self.left.leases.is_multiple_of(2) {
+                    "a"
+                } else {
+                    "b"
+                });
                 if let Some(Reply::Leased(tasks)) = self.run(&say::lease(group, &worker, 1, LEASE))
                 {
                     let tasks = tasks.into_iter().map(|task| Told::Task(task.id));
