@@ -7,14 +7,12 @@
 //! alone, because no rule looks at more than their order, or whether they are equal; what was drawn
 //! so far, and the times that are only shown, are left out.
 
-use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
 use silo_core::invariants::{check_all, check_soft, check_step};
 use silo_core::shard::command::{Command, Stamp};
-use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::heartbeat::Heartbeat;
 use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::reply::Reply;
@@ -23,17 +21,15 @@ use silo_core::shard::view::Rows;
 use silo_core::shard::{decide, fold};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::{Ended, Position, StateRow};
-use silo_core::table::tenant::Queue;
 use silo_core::types::entropy::Entropy;
-use silo_core::types::name::{JobId, Priority};
 use silo_core::types::retention::Retention;
-use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::{Millis, Timestamp};
 use stateright::{Model, Property};
 
 use crate::models::form::{Ranks, describe};
+use crate::models::jobs::{enqueue, key};
 use crate::world::call::job_of;
 use crate::world::say;
 
@@ -567,38 +563,4 @@ fn canonical(state: &State) -> Vec<u8> {
     ));
     text.push_str(&format!("{:?}", state.seen));
     text.into_bytes()
-}
-
-fn key(job: u8) -> JobKey {
-    let job = JobId::parse(&format!("j{job}"));
-    JobKey {
-        tenant: Tenant::single(),
-        job: job.unwrap_or_else(|_| silo_core::types::entropy::RequestId([0; 16]).job_id()),
-    }
-}
-
-fn enqueue(job: u8) -> Command {
-    let key = key(job);
-    Command::Enqueue(Box::new(Enqueue {
-        tenant: key.tenant,
-        id: Some(key.job),
-        request: None,
-        queue: Queue {
-            group: say::Names::new(1, 1).group(0),
-            priority: Priority::default(),
-        },
-        start_at: None,
-        retry: Some(RetryPolicy {
-            retry_count: 1,
-            initial_interval: Millis::new(2_000),
-            max_interval: Millis::ZERO,
-            backoff_factor: 1.0,
-            jitter: Jitter::None,
-        }),
-        max_crashes: 1,
-        lease: None,
-        retention: Retention::FOREVER,
-        metadata: BTreeMap::new(),
-        payload: Bytes::new(),
-    }))
 }

@@ -3,12 +3,14 @@
 //!
 //! * [`life`]: the life cycle of jobs: leases, reports late and twice, expiry, cancel, restart,
 //!   delete, crashes that take back what was not durable
+//! * [`jobs`]: what is asked for
 //! * [`form`]: what states must share to be the same
 //!
 //! Each `always` has a `sometimes` beside it that shows that the danger was reached, and a variant
 //! that is wrong and must fail.
 
 pub mod form;
+pub mod jobs;
 pub mod life;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
