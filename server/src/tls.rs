@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use silo_runtime::service::tls::files::{TlsError, TlsFiles};
 use silo_runtime::service::tls::{Reloaded, Tls, TlsLimits};
 use tokio::signal::unix::Signal;
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 use tracing::{error, info};
 
 /// What can be set for TLS. Without it the server speaks plain text.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsConfig {
     /// The server's certificate and those that lead to its CA, in PEM.
