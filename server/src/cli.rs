@@ -5,13 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::output::Output;
+
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
-#[command(name = "silo", version, args_conflicts_with_subcommands = true)]
+#[command(name = "silo", version)]
 pub(crate) struct Cli {
-    /// Serve with this configuration file: the same as `silo serve -c FILE`.
+    /// Serve with this configuration file: the same as `silo serve -c FILE`. Other commands do not
+    /// read it.
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    /// For whom results are written.
+    #[arg(long, value_enum, global = true, env = "SILO_OUTPUT", default_value_t)]
+    pub(crate) output: Output,
 
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,

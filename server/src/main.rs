@@ -7,15 +7,21 @@
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`telemetry`]: where log lines go
+//! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
+//!   how they show results, how they end
 
 mod cli;
 mod config;
+mod connect;
 mod demo;
+mod exit;
+mod output;
 mod serve;
 mod service_config;
 mod telemetry;
 mod tls;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -23,28 +29,22 @@ use tikv_jemallocator::Jemalloc;
 
 use crate::cli::{Cli, Verb};
 use crate::config::Config;
+use crate::exit::Exit;
+use crate::output::say;
 
 /// Takes less memory than glibc's allocator, and gives back what a burst of work took.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
-
-/// Stopped because another process has taken the data over, or it cannot be read.
-const EXIT_LOST: u8 = 3;
-/// Anything else that went wrong.
-const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
         Err(report) => {
-            let is_lost = report
-                .downcast_ref::<serve::ServeError>()
-                .is_some_and(|error| matches!(error, serve::ServeError::Lost(_)));
             // The report is what the user came for; there is no better place to say that even this
             // could not be written.
-            let _ = write(std::io::stderr(), &format!("{report:?}"));
-            ExitCode::from(if is_lost { EXIT_LOST } else { EXIT_FAILED })
+            let _ = writeln!(std::io::stderr(), "{report:?}");
+            Exit::of_report(&report).into()
         }
     }
 }
@@ -59,17 +59,8 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
         (None, None) => {
-            write(
-                std::io::stdout(),
-                &Cli::command().render_long_help().to_string(),
-            )?;
-            Ok(ExitCode::from(2))
+            say(&Cli::command().render_long_help().to_string())?;
+            Ok(Exit::Usage.into())
         }
     }
-}
-
-/// Writes what a person asked to see.
-fn write(mut to: impl std::io::Write, text: &str) -> miette::Result<()> {
-    use miette::IntoDiagnostic as _;
-    writeln!(to, "{text}").into_diagnostic()
 }

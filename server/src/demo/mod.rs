@@ -13,7 +13,7 @@ mod verdict;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use miette::{Diagnostic, IntoDiagnostic as _};
+use miette::Diagnostic;
 use silo_runtime::client::error::Error as ClientError;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::cli::{Demo, DemoLog};
 use crate::config::LogFormat;
 use crate::demo::script::Script;
 use crate::demo::stage::Stage;
+use crate::output::say;
 use crate::serve::ServeError;
 use crate::telemetry;
 
@@ -94,9 +95,4 @@ async fn play(options: &Demo) -> miette::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-fn say(text: &str) -> miette::Result<()> {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "{text}").into_diagnostic()
 }

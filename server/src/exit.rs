@@ -1,0 +1,75 @@
+//! How a command ends, for scripts. The table in `docs/reference/command-line.md` is these.
+
+use std::process::ExitCode;
+
+use miette::Report;
+use silo_runtime::client::error::Error as ClientError;
+use tonic::Code;
+
+use crate::serve::ServeError;
+
+/// What a command's exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All was done.
+    Done = 0,
+    /// Something went wrong that has no code of its own.
+    Failed = 1,
+    /// The command line is wrong. `clap` ends with the same.
+    Usage = 2,
+    /// A server stopped because another process has taken its data over, or it cannot be read.
+    Lost = 3,
+    /// There is no such job, lease or shard.
+    NotFound = 4,
+    /// The server will not do this: the job is not in a state for it, its id is taken, a field is
+    /// out of its bounds.
+    Refused = 5,
+    /// The server cannot be reached, or was not ready for as long as the command might take.
+    Unavailable = 6,
+    /// The token is wrong or missing, or this is not allowed.
+    Denied = 7,
+    /// The job that was waited for failed.
+    JobFailed = 8,
+    /// The job that was waited for was cancelled.
+    JobCancelled = 9,
+    /// No answer came in time, or the connection broke: it may or may not have been done.
+    Unknown = 10,
+}
+
+impl Exit {
+    /// What a command that failed with this report ends with.
+    pub(crate) fn of_report(report: &Report) -> Self {
+        if let Some(ServeError::Lost(_)) = report.downcast_ref() {
+            return Self::Lost;
+        }
+        let calls = report
+            .chain()
+            .find_map(<dyn std::error::Error>::downcast_ref);
+        calls.map_or(Self::Failed, Self::of_call)
+    }
+
+    /// What a command ends with that failed because of this call.
+    fn of_call(error: &ClientError) -> Self {
+        match error {
+            ClientError::Options(_) => Self::Usage,
+            ClientError::NotFound(_) => Self::NotFound,
+            ClientError::AlreadyExists(_) => Self::Refused,
+            ClientError::Refused(refusal) => {
+                if matches!(refusal.code, Code::Unauthenticated | Code::PermissionDenied) {
+                    Self::Denied
+                } else {
+                    Self::Refused
+                }
+            }
+            ClientError::Unavailable(_) => Self::Unavailable,
+            ClientError::OutcomeUnknown(_) | ClientError::Deadline => Self::Unknown,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
