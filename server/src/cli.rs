@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::verb::ConfigArgs;
 use crate::output::Output;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
@@ -32,6 +33,8 @@ pub(crate) enum Verb {
     Dev(Dev),
     /// See it work: a server, workers and a few hundred jobs in one process, in a fresh folder.
     Demo(Demo),
+    /// Look at a configuration: is it right, what holds, what can be set?
+    Config(ConfigArgs),
 }
 
 #[derive(Debug, Args)]

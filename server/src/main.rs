@@ -25,6 +25,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use silo_cloud::environment::Environment;
 use tikv_jemallocator::Jemalloc;
 
 use crate::cli::{Cli, Verb};
@@ -38,7 +39,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    match run(cli, &Environment::of_process()) {
         Ok(code) => code,
         Err(report) => {
             // The report is what the user came for; there is no better place to say that even this
@@ -49,15 +50,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> miette::Result<ExitCode> {
+fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
-            let config = Config::load(serve.config.or(outer).as_deref())?;
-            serve::serve(&config)
+            let config = Config::load(serve.config.or(outer).as_deref(), environment)?;
+            serve::serve(&config, environment)
         }
-        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
-        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
+        (None, Some(path)) => serve::serve(&Config::load(Some(&path), environment)?, environment),
+        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev), environment),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
+        (Some(Verb::Config(args)), _) => config::verb::run(&args, environment, cli.output),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())

@@ -14,7 +14,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-/// What can be set for TLS. Without it the server speaks plain text.
+/// TLS. Without it the server speaks plain text. The [guide](../guides/tls.md) says how to make the
+/// files, and how they are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsConfig {
@@ -26,18 +27,11 @@ pub(crate) struct TlsConfig {
     pub(crate) client_ca: Option<PathBuf>,
     /// How often the files are read again, in milliseconds; 0: on SIGHUP only.
     #[serde(default = "reload_ms_default")]
+    #[schemars(range(min = 100, max = 86_400_000), extend("x-or-zero" = true))]
     pub(crate) reload_ms: u64,
 }
 
 impl TlsConfig {
-    /// What is allowed for `reload_ms`.
-    pub(crate) const RELOAD_MS: &str = "100 to 86400000, or 0: on SIGHUP only";
-
-    /// Whether `reload_ms` is within its bounds.
-    pub(crate) fn is_in_bounds(&self) -> bool {
-        self.reload_ms == 0 || (100..=86_400_000).contains(&self.reload_ms)
-    }
-
     /// Reads the files.
     pub(crate) fn load(&self) -> Result<Arc<Tls>, TlsError> {
         let files = TlsFiles {

@@ -33,8 +33,10 @@ impl Serialize for StoreOptions {
 /// What stands for a secret where configuration is shown.
 pub const MASK: &str = "***";
 
-/// Rather too many than too few: `sse_kms_key_id` is none.
-fn may_be_secret(option: &str) -> bool {
+/// Whether the value of an option may be a secret. Rather too often than too seldom:
+/// `sse_kms_key_id` is none.
+#[must_use]
+pub fn may_be_secret(option: &str) -> bool {
     const WORDS: [&str; 7] = [
         "key",
         "secret",

@@ -1,18 +1,39 @@
-//! The configuration: a TOML file over defaults. Unknown keys are refused, with their line.
+//! The configuration: a TOML file over defaults.
+//!
+//! The types here say everything: their doc comments are the reference page, their ranges are what
+//! is allowed, their defaults are what a file need not say.
+//!
+//! * [`load`]: from a file to a [`Config`]. Start here
+//! * [`read`]: the file's text against the shape; unknown keys, wrong values, `${VARIABLES}`
+//! * [`shape`]: which keys there are, with what is known of each
+//! * [`suggest`]: the nearest of some names
+//! * [`problem`]: what can be wrong, and where
+//! * [`secret`]: text that is never shown
+//! * [`verb`]: `silo config`
+//! * [`plan`]: what a server would do with a configuration
+//! * [`reference`]: the reference page
+
+pub(crate) mod load;
+mod plan;
+pub(crate) mod problem;
+mod read;
+mod reference;
+pub(crate) mod secret;
+mod shape;
+mod suggest;
+pub(crate) mod verb;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use miette::{Diagnostic, NamedSource, SourceSpan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use silo_runtime::executor::limits::StageLimits;
-use silo_runtime::service::OptionsError;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
-use thiserror::Error;
 
 use crate::cli::Dev;
+use crate::config::secret::Secret;
 use crate::service_config::ServiceConfig;
 use crate::tls::TlsConfig;
 
@@ -36,18 +57,20 @@ pub(crate) struct Config {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Server {
     /// Where to listen for gRPC.
+    #[schemars(extend("format" = "socket-address"))]
     pub(crate) grpc_addr: SocketAddr,
-    /// What clients are told: `host:port`, never a wildcard. Default: `grpc_addr`.
+    /// What clients are told: `host:port`, never a wildcard. Absent: `grpc_addr`, which must not be
+    /// a wildcard then.
     pub(crate) advertised_grpc_addr: Option<String>,
     /// How the node calls itself.
     pub(crate) node_id: String,
-    /// Every call must carry this as its bearer token.
-    pub(crate) token: Option<String>,
-    /// TLS; default: plain text.
+    /// Every call must carry this as its bearer token. Absent: everybody may call.
+    pub(crate) token: Option<Secret>,
+    /// TLS. Absent: plain text.
     pub(crate) tls: Option<TlsConfig>,
-    /// Allows `ResetShards`.
+    /// Allows `ResetShards`, which deletes everything.
     pub(crate) dev_mode: bool,
-    /// How long a stop waits for calls in flight, in milliseconds.
+    /// How long a stop (SIGTERM) waits for calls in flight, in milliseconds.
     pub(crate) drain_timeout_ms: u64,
 }
 
@@ -63,7 +86,8 @@ pub(crate) struct Tenancy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Shards {
-    /// Shards to create when the data has none yet. Default: 8 with tenancy, else 1.
+    /// Shards to create when the data has none yet; data that has some keeps its number. Absent: 8
+    /// with tenancy, else 1.
     pub(crate) count: Option<NonZeroU32>,
 }
 
@@ -72,6 +96,7 @@ pub(crate) struct Shards {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Leases {
     /// How long a lease lasts unless a worker or a job says otherwise, in milliseconds.
+    #[schemars(range(min = 100, max = 86_400_000))]
     pub(crate) default_ms: u32,
     /// When a leased task is handed to its worker.
     pub(crate) dispatch: Dispatch,
@@ -107,7 +132,9 @@ pub(crate) struct Flush {
     /// How long a write may wait for others to share its flush, in milliseconds; 0: only for the
     /// flush before it.
     pub(crate) interval_ms: u64,
-    /// Accepted bytes that start a flush at once.
+    /// Accepted bytes that start a flush at once. Beyond the most that is allowed nothing new is
+    /// begun.
+    #[schemars(range(min = 1, max = StageLimits::default().unflushed_bytes_max))]
     pub(crate) bytes: u64,
 }
 
@@ -162,3 +189,35 @@ impl Default for Flush {
     }
 }
 
+impl Config {
+    /// What `silo dev` runs with.
+    pub(crate) fn for_development(dev: Dev) -> Self {
+        Self {
+            server: Server {
+                grpc_addr: dev.grpc_addr,
+                dev_mode: true,
+                ..Server::default()
+            },
+            tenancy: Tenancy {
+                enabled: dev.tenancy,
+            },
+            database: files_in(dev.data),
+            ..Self::default()
+        }
+    }
+
+    /// The number of shards for data that has none yet.
+    pub(crate) fn shard_count(&self) -> NonZeroU32 {
+        const WITH_TENANCY: NonZeroU32 = NonZeroU32::MIN.saturating_add(7);
+        let default = if self.tenancy.enabled {
+            WITH_TENANCY
+        } else {
+            NonZeroU32::MIN
+        };
+        self.shards.count.unwrap_or(default)
+    }
+}
+
+fn files_in(path: PathBuf) -> StorageConfig {
+    StorageConfig::new(BackendConfig::Fs { path, fsync: true })
+}

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use silo_cloud::environment::Environment;
 use silo_runtime::client::Client;
 use silo_runtime::client::options::ClientOptions;
 use silo_runtime::node::Node;
@@ -67,7 +68,9 @@ impl Stage {
             .await
             .map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let node = open(&config, address).await?;
+        // Files need nothing of it.
+        let nothing = Environment::default();
+        let node = open(&config, &nothing, address).await?;
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(service::serve(
             Arc::clone(&node),
