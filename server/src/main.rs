@@ -59,7 +59,9 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
         (None, Some(path)) => serve::serve(&Config::load(Some(&path), environment)?, environment),
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev), environment),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
-        (Some(Verb::Config(args)), _) => config::verb::run(&args, environment, cli.output),
+        (Some(Verb::Config(args)), outer) => {
+            config::verb::run(&args, outer.as_deref(), environment, cli.output)
+        }
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())

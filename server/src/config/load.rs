@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::ops::Range;
 use std::path::Path;
 
 use miette::NamedSource;
@@ -12,6 +11,7 @@ use silo_cloud::environment::Environment;
 use crate::config::Config;
 use crate::config::problem::{ConfigError, Mistake, Refused};
 use crate::config::read::{Places, Reading, read};
+use crate::config::secret::without;
 use crate::config::shape;
 
 /// Far more than anybody writes.
@@ -40,7 +40,7 @@ impl Config {
             }
         }
         let name = path.display().to_string();
-        let file = NamedSource::new(name, without(text, &secrets));
+        let file = NamedSource::new(name, without(&text, &secrets));
         Err(Refused { file, mistakes }.into())
     }
 
@@ -121,16 +121,4 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
         });
     }
     Ok(text)
-}
-
-/// The text with secrets struck out: errors show lines of it, and are kept in logs.
-fn without(text: String, secrets: &[Range<usize>]) -> String {
-    let mut shown = text;
-    for span in secrets {
-        if shown.get(span.clone()).is_some() {
-            // As long as before, so that places stay where they are.
-            shown.replace_range(span.clone(), &"*".repeat(span.len()));
-        }
-    }
-    shown
 }

@@ -91,7 +91,7 @@ pub(crate) struct Shards {
     pub(crate) count: Option<NonZeroU32>,
 }
 
-/// Leases.
+/// Leases: how long a worker may be silent, and when it is given its task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Leases {
@@ -138,7 +138,7 @@ pub(crate) struct Flush {
     pub(crate) bytes: u64,
 }
 
-/// Log lines.
+/// Log lines, on standard error. `RUST_LOG` says which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {

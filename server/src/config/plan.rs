@@ -85,6 +85,10 @@ impl Show for Plan {
         } else {
             "one, never named"
         };
+        let shards = match self.shards {
+            1 => "1 shard".to_owned(),
+            many => format!("{many} shards"),
+        };
         let dispatch = match self.dispatch {
             Dispatch::Durable => "once its lease is durable",
             Dispatch::Speculative => "at once; a crash can run an attempt twice",
@@ -97,7 +101,7 @@ impl Show for Plan {
             format!("  tenants          {tenants}"),
             format!("  data             in {}", self.data),
             format!("  write-ahead log  {log}",),
-            format!("  new data         gets {} shards", self.shards),
+            format!("  new data         is cut into {shards}"),
             format!(
                 "  leases           last {} ms unless told otherwise",
                 self.lease_ms

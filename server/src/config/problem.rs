@@ -95,6 +95,19 @@ pub(crate) enum Mistake {
     },
 }
 
+impl Mistake {
+    /// Where it is in the file; what has no place is last.
+    pub(crate) fn offset(&self) -> usize {
+        let at = match self {
+            Self::UnknownKey { at, .. } | Self::Variable { at, .. } => Some(at),
+            Self::Syntax { at, .. } | Self::MissingKey { at, .. } | Self::WrongValue { at, .. } => {
+                at.as_ref()
+            }
+        };
+        at.map_or(usize::MAX, SourceSpan::offset)
+    }
+}
+
 impl Refused {
     /// The one mistake, if it is one.
     fn only(&self) -> Option<&Mistake> {

@@ -17,6 +17,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::config::problem::Mistake;
+use crate::config::secret::suspects;
 use crate::config::shape::{Keys, Kind, Shape, Word};
 use crate::config::suggest::nearest;
 
@@ -45,7 +46,9 @@ pub(crate) fn read(text: &str, keys: &Keys, environment: &Environment) -> Readin
         secrets: Vec::new(),
     };
     let value = reader.section(keys, table.get_ref(), &Place::top());
+    reader.mistakes.sort_by_key(Mistake::offset);
     if !errors.is_empty() {
+        reader.secrets.extend(suspects(text));
         // What could not be understood may be all that is wrong with the rest.
         let mistakes = errors.iter().map(|error| Mistake::Syntax {
             message: error.message().to_owned(),
@@ -112,6 +115,7 @@ impl Reader<'_> {
             let (name, at) = (name.get_ref(), name.span());
             let Some(key) = keys.get(name.as_ref()) else {
                 self.unknown(name, at, keys, place);
+                self.hide(value);
                 continue;
             };
             if let Some(value) = self.value(&key.shape, value.get_ref(), &place.of(name, value)) {
@@ -122,7 +126,7 @@ impl Reader<'_> {
         for (name, key) in keys {
             if key.default.is_none() && !is_there(name) {
                 let about = match key.about.as_str() {
-                    "" => format!("it must be {}", wanted(&key.shape)),
+                    "" => format!("it must be {}", key.shape.wanted()),
                     about => about.to_owned(),
                 };
                 self.mistakes.push(Mistake::MissingKey {
@@ -157,7 +161,12 @@ impl Reader<'_> {
                 self.scalar(shape, value, place)
             }
             (Shape::Section(_) | Shape::Kinds { .. } | Shape::Texts, value) => {
-                self.wrong(shape, source(self.text, value, place), wanted(shape), place);
+                self.wrong(
+                    shape,
+                    source(self.text, value, place),
+                    shape.wanted(),
+                    place,
+                );
                 None
             }
         }
@@ -179,7 +188,7 @@ impl Reader<'_> {
         let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == tag) else {
             self.mistakes.push(Mistake::MissingKey {
                 key: place.key(tag),
-                help: format!("it must be {}", wanted(&choice)),
+                help: format!("it must be {}", choice.wanted()),
                 at: Some(place.span.clone().into()),
             });
             return None;
@@ -220,7 +229,7 @@ impl Reader<'_> {
                 if text.parse::<SocketAddr>().is_ok() {
                     return Some(Value::String(text));
                 }
-                self.wrong(shape, shown, wanted(shape), place);
+                self.wrong(shape, shown, shape.wanted(), place);
             }
             (Shape::Choice(words), Some(Value::String(text))) => {
                 if words.iter().any(|word| word.name == text) {
@@ -229,17 +238,17 @@ impl Reader<'_> {
                 let names = words.iter().map(|word| word.name.as_str());
                 let near = nearest(&text, names);
                 let help = near.map(|near| format!("did you mean \"{near}\"?"));
-                self.wrong_with(shape, shown, wanted(shape), help, place);
+                self.wrong_with(shape, shown, shape.wanted(), help, place);
             }
             (Shape::Whole(bounds), Some(Value::Number(number))) => {
                 if number.as_u64().is_some_and(|number| bounds.allow(number)) {
                     return Some(Value::Number(number));
                 }
-                let wanted = bounds.text().unwrap_or_else(|| wanted(shape));
+                let wanted = bounds.text().unwrap_or_else(|| shape.wanted());
                 self.wrong(shape, shown, wanted, place);
             }
             (Shape::Truth, Some(Value::Bool(truth))) => return Some(Value::Bool(truth)),
-            _ => self.wrong(shape, shown, wanted(shape), place),
+            _ => self.wrong(shape, shown, shape.wanted(), place),
         }
         None
     }
@@ -358,6 +367,20 @@ impl Reader<'_> {
         });
     }
 
+    /// Strikes out all text in a value of which nobody knows what it is: perhaps a secret whose key
+    /// is mistyped.
+    fn hide(&mut self, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::String(_) => self.secrets.push(value.span()),
+            DeValue::Array(values) => values.iter().for_each(|value| self.hide(value)),
+            DeValue::Table(table) => table.iter().for_each(|(_, value)| self.hide(value)),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+    }
+
     fn wrong(&mut self, shape: &Shape, value: String, wanted: String, place: &Place) {
         self.wrong_with(shape, value, wanted, None, place);
     }
@@ -431,34 +454,5 @@ fn source(text: &str, value: &DeValue<'_>, place: &Place) -> String {
             .next()
             .unwrap_or_default()
             .to_owned(),
-    }
-}
-
-/// What is allowed, for people.
-fn wanted(shape: &Shape) -> String {
-    match shape {
-        Shape::Section(_) | Shape::Kinds { .. } | Shape::Anything => "a table".to_owned(),
-        Shape::Texts => "a table of texts".to_owned(),
-        Shape::Text { .. } => "text, in quotes".to_owned(),
-        Shape::Address => {
-            "an IP address with a port, in quotes, such as \"127.0.0.1:7450\"".to_owned()
-        }
-        Shape::Truth => "true or false".to_owned(),
-        Shape::Whole(bounds) => match bounds.text() {
-            Some(bounds) => format!("a whole number, {bounds}"),
-            None if bounds.max < u64::MAX => format!("a whole number, 0 to {}", bounds.max),
-            None => "a whole number, not negative".to_owned(),
-        },
-        Shape::Choice(words) => {
-            let quoted: Vec<_> = words
-                .iter()
-                .map(|word| format!("\"{}\"", word.name))
-                .collect();
-            match quoted.split_last() {
-                Some((last, [])) => last.clone(),
-                Some((last, others)) => format!("{} or {last}", others.join(", ")),
-                None => "nothing".to_owned(),
-            }
-        }
     }
 }

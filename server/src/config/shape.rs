@@ -93,6 +93,35 @@ impl Bounds {
     }
 }
 
+impl Shape {
+    /// What is allowed, for people.
+    pub(crate) fn wanted(&self) -> String {
+        match self {
+            Self::Section(_) | Self::Kinds { .. } | Self::Anything => "a table".to_owned(),
+            Self::Texts => "a table of texts".to_owned(),
+            Self::Text { .. } => "text, in quotes".to_owned(),
+            Self::Address => {
+                "an IP address with a port, in quotes, such as \"127.0.0.1:7450\"".to_owned()
+            }
+            Self::Truth => "true or false".to_owned(),
+            Self::Whole(bounds) => match bounds.text() {
+                Some(bounds) => format!("a whole number, {bounds}"),
+                None if bounds.max < u64::MAX => format!("a whole number, 0 to {}", bounds.max),
+                None => "a whole number, not negative".to_owned(),
+            },
+            Self::Choice(words) => {
+                let quoted = words.iter().map(|word| format!("\"{}\"", word.name));
+                let quoted: Vec<_> = quoted.collect();
+                match quoted.split_last() {
+                    Some((last, [])) => last.clone(),
+                    Some((last, others)) => format!("{} or {last}", others.join(", ")),
+                    None => "nothing".to_owned(),
+                }
+            }
+        }
+    }
+}
+
 /// The JSON Schema of a configuration file.
 pub(crate) fn schema() -> Value {
     let mut settings = SchemaSettings::draft2020_12();

@@ -1,6 +1,6 @@
 //! `silo config`: what a file says, without serving it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -42,21 +42,29 @@ struct Of {
     file: Option<PathBuf>,
 }
 
+impl Of {
+    /// `silo -c FILE config check` is understood too.
+    fn file<'a>(&'a self, outer: Option<&'a Path>) -> Option<&'a Path> {
+        self.file.as_deref().or(outer)
+    }
+}
+
 /// Runs `silo config`.
 pub(crate) fn run(
     args: &ConfigArgs,
+    outer: Option<&Path>,
     environment: &Environment,
     output: Output,
 ) -> miette::Result<ExitCode> {
     match &args.verb {
         ConfigVerb::Check(of) => {
-            let config = Config::load(of.file.as_deref(), environment)?;
+            let config = Config::load(of.file(outer), environment)?;
             check(&config, environment)?;
-            let file = of.file.as_ref().map(|file| file.display().to_string());
+            let file = of.file(outer).map(|file| file.display().to_string());
             output.show(&Plan::new(&config, file))?;
         }
         ConfigVerb::Show(of) => {
-            let config = Config::load(of.file.as_deref(), environment)?;
+            let config = Config::load(of.file(outer), environment)?;
             output.show(&Effective::new(&config)?)?;
         }
         ConfigVerb::Reference => output.show(&Reference(shape::schema()))?,
@@ -115,11 +123,14 @@ fn hide_credentials(value: &mut Value) {
     }
 }
 
-/// TOML has no word for it.
+/// TOML has no word for it; and what has nothing in it says nothing.
 fn drop_unset(value: &mut Value) {
     if let Value::Object(values) = value {
-        values.retain(|_, value| !value.is_null());
         values.values_mut().for_each(drop_unset);
+        values.retain(|_, value| match value {
+            Value::Object(inner) => !inner.is_empty(),
+            value => !value.is_null(),
+        });
     }
 }
 
