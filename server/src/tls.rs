@@ -27,7 +27,7 @@ pub(crate) struct TlsConfig {
     pub(crate) client_ca: Option<PathBuf>,
     /// How often the files are read again, in milliseconds; 0: on SIGHUP only.
     #[serde(default = "reload_ms_default")]
-    #[schemars(range(min = 100, max = 86_400_000), extend("x-or-zero" = true))]
+    #[schemars(extend("anyOf" = [{ "const": 0 }, { "minimum": 100, "maximum": 86_400_000 }]))]
     pub(crate) reload_ms: u64,
 }
 

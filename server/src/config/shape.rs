@@ -180,10 +180,16 @@ fn shape_of(schema: &Value) -> Shape {
         "integer" => {
             let is_small = text("format") == Some("uint32");
             let fits = if is_small { u32::MAX.into() } else { u64::MAX };
+            let ranges = list(schema, "anyOf");
+            let or_zero = ranges
+                .iter()
+                .any(|range| range.get("const") == Some(&0.into()));
+            let range = ranges.iter().find(|range| range.get("minimum").is_some());
+            let bound = |name| range.unwrap_or(schema).get(name).and_then(Value::as_u64);
             Shape::Whole(Bounds {
-                min: number("minimum").unwrap_or(0),
-                max: number("maximum").unwrap_or(fits),
-                or_zero: is_marked("x-or-zero"),
+                min: bound("minimum").unwrap_or(0),
+                max: bound("maximum").unwrap_or(fits),
+                or_zero,
             })
         }
         "boolean" => Shape::Truth,
