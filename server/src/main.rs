@@ -51,6 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
+    let output = cli.output;
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref(), environment)?;
@@ -58,9 +59,9 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
         }
         (None, Some(path)) => serve::serve(&Config::load(Some(&path), environment)?, environment),
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev), environment),
-        (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
+        (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (Some(Verb::Config(args)), outer) => {
-            config::verb::run(&args, outer.as_deref(), environment, cli.output)
+            config::verb::run(&args, outer.as_deref(), environment, output)
         }
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;

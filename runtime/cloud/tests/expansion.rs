@@ -70,6 +70,13 @@ fn what_cannot_be_expanded_is_named() {
     }
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 /// Text in which what matters to an expansion is frequent.
 fn text() -> impl Strategy<Value = String> {
     let parts = prop_oneof![
@@ -86,7 +93,7 @@ fn text() -> impl Strategy<Value = String> {
 
 #[silo::test]
 fn any_text_is_expanded_or_refused() {
-    proptest!(|(text in text())| {
+    proptest!(config(), |(text in text())| {
         if let Ok(expanded) = expand(&text, &environment()) {
             // Borrowed means untouched.
             prop_assert!(matches!(expanded, Cow::Owned(_)) || expanded == text);
@@ -96,7 +103,7 @@ fn any_text_is_expanded_or_refused() {
 
 #[silo::test]
 fn doubled_signs_stand_for_themselves() {
-    proptest!(|(text in text())| {
+    proptest!(config(), |(text in text())| {
         let doubled = text.replace('$', "$$");
         prop_assert_eq!(expand(&doubled, &environment()).unwrap(), text);
     });
@@ -104,7 +111,7 @@ fn doubled_signs_stand_for_themselves() {
 
 #[silo::test]
 fn a_value_is_put_in_as_it_is() {
-    proptest!(|(before in "[^$]*", value: String, after in "[^$]*")| {
+    proptest!(config(), |(before in "[^$]*", value: String, after in "[^$]*")| {
         let environment: Environment = [("V".to_owned(), value.clone())].into_iter().collect();
         let text = format!("{before}${{V}}{after}");
         let expected = format!("{before}{value}{after}");
