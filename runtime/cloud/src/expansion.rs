@@ -21,7 +21,7 @@ pub enum ExpansionError {
     },
     /// What stands between the braces is no name.
     #[error(
-        "`{name}` is no name of a variable: those are letters, digits and _, and begin with no digit"
+        "`{name}` is no name of a variable: those have letters, digits and _, and no digit first"
     )]
     Name {
         /// What stands there.

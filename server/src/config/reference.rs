@@ -39,10 +39,10 @@ pub(crate) fn reference(keys: &Keys) -> String {
 const HEAD: &str = "\
 # Configuration: every key
 
-<!-- Made from the types by `silo config reference > docs/reference/configuration.md`. Change those. -->
+<!-- Made from the types: `silo config reference > docs/reference/configuration.md`. -->
 
-The [guide](../guides/configuration.md) says how a file is written. Absent keys have their defaults; a key that is not here
-is refused. `–` as a default: nothing.
+The [guide](../guides/configuration.md) says how a file is written. Absent keys have their defaults;
+a key that is not here is refused. `–` as a default: nothing.
 ";
 
 const ENVIRONMENT: &str = "
@@ -54,8 +54,8 @@ The environment is read once, at the start.
 |---|---|
 | `SILO_CONFIG` | the file, where no command-line flag names one |
 | `RUST_LOG` | what is logged; default: `info`, and `warn` for SlateDB |
-| `AWS_…`, `GOOGLE_…`, `AZURE_…` | what the clients of object stores are told, credentials above all: \
-see [Where the data is kept](../guides/storage.md) |
+| `AWS_…`, `GOOGLE_…`, `AZURE_…` | what the clients of object stores are told, credentials above \
+all: see [Where the data is kept](../guides/storage.md) |
 | any other | what `${NAME}` in the file stands for |
 
 The flags of each command have variables too; `--help` names them.";
