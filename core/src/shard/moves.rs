@@ -112,7 +112,8 @@ pub(crate) fn leave(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Re
     Ok(())
 }
 
-/// Leases a job that has left its queue, from `place`, and writes its state.
+/// Leases a job that has left its queue, from `place`, and writes its state. `state` still says
+/// where it stood.
 pub(crate) fn grant(
     draft: &mut Draft<'_>,
     key: &JobKey,
@@ -122,6 +123,17 @@ pub(crate) fn grant(
     to: &Grantee,
 ) -> Result<Task, Halt> {
     let before = state.status();
+    let place = match &state.position {
+        // It was ready before the clock was set back: what gives it back must see that.
+        Position::Ready(_) => Place {
+            at: place.at.min(draft.now()),
+            ..place
+        },
+        Position::Due(_)
+        | Position::Leased(_)
+        | Position::Ended { .. }
+        | Position::Quarantined { .. } => place,
+    };
     let attempt = state.attempts_ended.saturating_add(1);
     if let Some(last) = state.last.take() {
         keep_earlier(draft, key, &mut state, &last);
