@@ -10,8 +10,14 @@
 mod common;
 
 use common::{LEASE, Shard, ids, plain};
+use silo_core::shard::command::Command;
 use silo_core::shard::commands::report::Outcome;
+use silo_core::shard::refusal::Refusal;
+use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
+use silo_core::table::Table;
+use silo_core::table::job::Jobs;
+use silo_core::table::state::Status;
 
 #[test]
 fn a_job_that_was_ready_before_the_clock_was_set_back_is_ready_after_its_release() {
@@ -30,4 +36,20 @@ fn a_job_that_was_ready_before_the_clock_was_set_back_is_ready_after_its_release
         }
         assert_eq!(ids(&shard.lease(1)), ["j"]);
     }
+}
+
+#[test]
+fn the_id_of_a_job_whose_description_is_missing_is_taken() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    shard.rows.map.remove(&Jobs::key(&key));
+    shard.is_checked = false;
+    let reply = shard.run(&Command::Enqueue(Box::new(plain("j"))));
+    assert_eq!(reply, Reply::Refused(Refusal::Quarantined(key.clone())));
+    assert_eq!(shard.status(&key), Status::Quarantined);
+    shard.is_checked = true;
+    assert_eq!(shard.delete(&key), Reply::Deleted);
+    assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map);
+    shard.enqueue(plain("j"));
+    assert_eq!(ids(&shard.lease(9)), ["j"]);
 }
