@@ -9,15 +9,18 @@
 
 mod common;
 
-use common::{LEASE, Shard, ids, plain};
+use bytes::Bytes;
+use common::{LEASE, Shard, get, ids, plain, retrying};
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::table::Table;
+use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::job::Jobs;
 use silo_core::table::state::Status;
+use silo_core::types::time::Millis;
 
 #[test]
 fn a_job_that_was_ready_before_the_clock_was_set_back_is_ready_after_its_release() {
@@ -52,4 +55,31 @@ fn the_id_of_a_job_whose_description_is_missing_is_taken() {
     assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map);
     shard.enqueue(plain("j"));
     assert_eq!(ids(&shard.lease(9)), ["j"]);
+}
+
+#[test]
+fn nothing_is_left_of_a_job_set_aside_twice_that_is_deleted() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(retrying("j", 5));
+    let large = Outcome::Failure {
+        code: "E".to_owned(),
+        data: Bytes::from(vec![1; 5000]),
+        retryable: true,
+        retry_after: Some(Millis::ZERO),
+    };
+    for _ in 0..3 {
+        let task = shard.lease_one();
+        shard.report(&task.id, large.clone());
+        shard.settle();
+    }
+    // Once for an earlier attempt: it and those before it are given up.
+    shard.damage(&Attempts::key(&AttemptKey::of(&key, 2)));
+    shard.run(&get(&key));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    // And once more for its description.
+    shard.damage(&Jobs::key(&key));
+    shard.run(&get(&key));
+    assert_eq!(shard.status(&key), Status::Quarantined);
+    assert_eq!(shard.delete(&key), Reply::Deleted);
+    assert!(!shard.has_rows(&key), "{:?}", shard.image().payloads.keys());
 }
