@@ -335,3 +335,30 @@ fn a_batch_and_an_import_respect_the_bound_on_queues() {
     assert_eq!(shard.run(&all(vec![plain("x")])), one_more);
     assert_eq!(shard.import_one(imported("x", vec![])), Err(refusal));
 }
+
+#[test]
+fn more_history_begins_the_rows_of_crashes_and_losses_anew() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(common::retrying("j", 3));
+    let task = shard.lease_one();
+    shard.heartbeat(&task.id);
+    shard.pass(10_000);
+    shard.pass(1000);
+    shard.lease_one();
+    shard.pass(10_000);
+    let state = shard.state(&key);
+    assert_eq!((state.crashes, state.losses), (1, 1));
+    let crashed = shard.view(&key).attempts.remove(0).attempt;
+    let crashed = ImportAttempt {
+        started_at: crashed.started_at,
+        finished_at: crashed.end.unwrap().at,
+        how: ImportEnding::Failed {
+            code: "WORKER_CRASHED".to_owned(),
+            data: Bytes::new(),
+        },
+    };
+    let again = imported("j", vec![crashed, attempted(9, failed_import())]);
+    assert_eq!(shard.import_one(again), Ok(Status::Scheduled));
+    let state = shard.state(&key);
+    assert_eq!((state.crashes, state.losses), (0, 0));
+}
