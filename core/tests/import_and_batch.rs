@@ -362,3 +362,32 @@ fn more_history_begins_the_rows_of_crashes_and_losses_anew() {
     let state = shard.state(&key);
     assert_eq!((state.crashes, state.losses), (0, 0));
 }
+
+#[test]
+fn retries_of_a_job_that_was_restarted_are_counted_from_its_latest_run_on() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    assert_eq!(shard.import_one(retried("j", 4, 3)), Ok(Status::Failed));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    assert_eq!(shard.import_one(retried("j", 5, 3)), Ok(Status::Scheduled));
+    assert_eq!(shard.state(&key).retries_used, 1);
+    assert_eq!(shard.lease_one().relative_attempt, 2);
+}
+
+#[test]
+fn an_imported_job_with_large_data_goes_with_everything() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    let large = Bytes::from(vec![1; 5000]);
+    let broken = || ImportEnding::Failed {
+        code: "E".to_owned(),
+        data: large.clone(),
+    };
+    let mut given = retried("j", 0, 3);
+    given.payload = large.clone();
+    given.attempts = vec![attempted(1, broken()), attempted(2, broken())];
+    assert_eq!(shard.import_one(given), Ok(Status::Scheduled));
+    assert_eq!(shard.image().payloads.len(), 3);
+    assert_eq!(shard.delete(&key), Reply::Deleted);
+    assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map.keys());
+}
