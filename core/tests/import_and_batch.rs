@@ -18,6 +18,8 @@ use silo_core::shard::commands::import::{
 };
 use silo_core::shard::refusal::{ImportFault, QUEUES_MAX, Refusal};
 use silo_core::shard::reply::{Imported, Reply};
+use silo_core::table::Table;
+use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::{Position, Status};
 use silo_core::types::time::{Millis, Timestamp};
@@ -390,4 +392,19 @@ fn an_imported_job_with_large_data_goes_with_everything() {
     assert_eq!(shard.image().payloads.len(), 3);
     assert_eq!(shard.delete(&key), Reply::Deleted);
     assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map.keys());
+}
+
+#[test]
+fn attempts_that_are_not_kept_any_more_are_not_compared() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    shard.import_one(retried("j", 3, 9)).unwrap();
+    shard.damage(&Attempts::key(&AttemptKey::of(&key, 1)));
+    assert!(matches!(shard.run(&common::get(&key)), Reply::Refused(_)));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    assert_eq!(numbers(&mut shard, &key), [2, 3]);
+    let mut given = retried("j", 4, 9);
+    given.attempts[0].finished_at = Timestamp::from_millis(1);
+    assert_eq!(shard.import_one(given), Ok(Status::Scheduled));
+    assert_eq!(numbers(&mut shard, &key), [2, 3, 4]);
 }
