@@ -437,3 +437,19 @@ fn jobs_of_an_earlier_release_are_deleted_as_they_are() {
     }
     assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map.keys());
 }
+
+#[test]
+fn an_expedited_job_whose_time_has_come_keeps_its_place() {
+    let mut shard = Shard::new();
+    for (id, later) in [("a", 1000), ("b", 2000)] {
+        shard.enqueue(Enqueue {
+            start_at: Some(Timestamp::from_millis(shard.now + later)),
+            ..plain(id)
+        });
+    }
+    // No tick has come since.
+    shard.now += 3000;
+    assert_eq!(shard.expedite(&job("t", "a")), Reply::Expedited);
+    shard.settle();
+    assert_eq!(ids(&shard.lease(9)), ["a", "b"]);
+}
