@@ -453,3 +453,23 @@ fn an_expedited_job_whose_time_has_come_keeps_its_place() {
     shard.settle();
     assert_eq!(ids(&shard.lease(9)), ["a", "b"]);
 }
+
+#[test]
+fn a_crash_after_a_heartbeat_begins_the_row_of_losses_anew() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    let lease = i64::try_from(LEASE).unwrap();
+    shard.lease_one();
+    shard.pass(lease);
+    assert_eq!(
+        (shard.state(&key).losses, shard.state(&key).crashes),
+        (1, 0)
+    );
+    let task = shard.lease_one();
+    shard.heartbeat(&task.id);
+    shard.pass(lease);
+    assert_eq!(
+        (shard.state(&key).losses, shard.state(&key).crashes),
+        (0, 1)
+    );
+}
