@@ -32,11 +32,10 @@ use silo_core::table::codec::encode;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::{Key, KeyRange};
 use silo_core::table::place::{Head, Place};
-use silo_core::table::state::{Position, StateRow, States, Status};
+use silo_core::table::state::{EndCode, Ended, Position, States, Status};
 use silo_core::table::tenant::Tenants;
 use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
-use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
 #[test]
@@ -325,119 +324,6 @@ fn a_tick_reads_no_more_of_a_backlog_than_it_does() {
     }
 }
 
-/// A state row as format 1 wrote it. Jobs of that time were not removed at a time.
-fn as_format_1(state: &StateRow) -> Bytes {
-    let mut bytes = vec![1];
-    borsh::to_writer(&mut bytes, &state.position).unwrap();
-    if let Position::Ended { expires, .. } = &state.position {
-        assert_eq!(*expires, None);
-        bytes.pop();
-    }
-    let counts = (state.attempts_ended, state.attempts_before);
-    let rest = (&state.queue, state.changed_at, counts);
-    borsh::to_writer(&mut bytes, &rest).unwrap();
-    let rest = (state.retries_used, state.retry_delay, state.crashes);
-    borsh::to_writer(&mut bytes, &rest).unwrap();
-    let rest = (state.losses, state.cancel_asked_at, &state.last);
-    borsh::to_writer(&mut bytes, &rest).unwrap();
-    borsh::to_writer(&mut bytes, &state.returned).unwrap();
-    bytes.into()
-}
-
-/// A shard as a release wrote it that knew format 1 alone, with a job in every position: its task,
-/// if it runs.
-fn of_format_1() -> (Shard, Vec<(JobKey, Option<TaskId>)>) {
-    let mut shard = Shard::new();
-    let mut jobs = Vec::new();
-    for id in ["due", "ready", "leased", "failed", "cancelled", "succeeded"] {
-        let mut asked = retrying(id, 2);
-        asked.payload = Bytes::from(vec![3; 5000]);
-        let key = shard.enqueue(asked);
-        let mut task = None;
-        for outcome in [Some(large_failure(0)), Some(large_failure(0)), None] {
-            let Reply::Leased(tasks) = shard.run(&lease_job(&key)) else {
-                panic!("leased");
-            };
-            task = Some(tasks[0].id.clone());
-            if let Some(outcome) = outcome {
-                shard.report(&tasks[0].id, outcome);
-            }
-        }
-        let last = match id {
-            "due" => Some(Outcome::Snooze {
-                delay: Millis::new(5000),
-            }),
-            "leased" => None,
-            "ready" | "cancelled" => Some(Outcome::Release),
-            "failed" => Some(large_failure(0)),
-            _ => Some(common::success()),
-        };
-        if let Some(last) = last {
-            shard.report(&task.take().unwrap(), last);
-        }
-        if id == "cancelled" {
-            shard.cancel(&key);
-        }
-        jobs.push((key, task));
-    }
-    let image = shard.image();
-    for (key, state) in &image.states {
-        let row = as_format_1(state);
-        assert_eq!(States::read_row(&row).unwrap().status(), state.status());
-        shard.rows.map.insert(States::key(key), row);
-    }
-    for (tenant, row) in &image.tenants {
-        let mut bytes = vec![1];
-        borsh::to_writer(
-            &mut bytes,
-            &(row.next_seq, row.tallies, &row.ready, row.due),
-        )
-        .unwrap();
-        shard.rows.map.insert(Tenants::key(tenant), bytes.into());
-    }
-    shard.soft = Soft::lost();
-    shard.settle();
-    (shard, jobs)
-}
-
-#[test]
-fn jobs_of_an_earlier_release_live_on_and_go_with_everything() {
-    let (mut shard, jobs) = of_format_1();
-    shard.retention = common::kept("x", 1000).retention;
-    for (key, task) in &jobs {
-        if let Some(task) = task {
-            assert_eq!(shard.report(task, large_failure(0)), Reply::Reported);
-        }
-        match shard.status(key) {
-            Status::Scheduled => assert_eq!(shard.cancel(key), Reply::Cancelled),
-            Status::Failed | Status::Cancelled => {
-                assert_eq!(shard.restart(key), Reply::Restarted);
-                let task = match shard.run(&lease_job(key)) {
-                    Reply::Leased(mut tasks) => tasks.remove(0).id,
-                    other => panic!("{other:?}"),
-                };
-                assert_eq!(shard.report(&task, common::success()), Reply::Reported);
-            }
-            Status::Succeeded => assert_eq!(shard.delete(key), Reply::Deleted),
-            other => panic!("{other:?}"),
-        }
-    }
-    shard.pass(1000);
-    assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map.keys());
-}
-
-#[test]
-fn jobs_of_an_earlier_release_are_deleted_as_they_are() {
-    let (mut shard, jobs) = of_format_1();
-    for (key, task) in &jobs {
-        if let Some(task) = task {
-            assert_eq!(shard.report(task, Outcome::Release), Reply::Reported);
-        }
-        assert_eq!(shard.delete(key), Reply::Deleted);
-    }
-    assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map.keys());
-}
-
 #[test]
 fn an_expedited_job_whose_time_has_come_keeps_its_place() {
     let mut shard = Shard::new();
@@ -472,4 +358,51 @@ fn a_crash_after_a_heartbeat_begins_the_row_of_losses_anew() {
         (shard.state(&key).losses, shard.state(&key).crashes),
         (0, 1)
     );
+}
+
+#[test]
+fn a_job_that_was_given_back_when_it_should_stop_ended_without_an_attempt() {
+    let snooze = Outcome::Snooze {
+        delay: Millis::new(5),
+    };
+    for how in [Outcome::Release, snooze] {
+        let mut shard = Shard::new();
+        let key = shard.enqueue(retrying("j", 5));
+        let task = shard.lease_one();
+        shard.report(&task.id, large_failure(0));
+        let task = shard.lease_one();
+        shard.cancel(&key);
+        shard.report(&task.id, how);
+        let Position::Ended { status, code, .. } = shard.state(&key).position else {
+            panic!("it has ended");
+        };
+        assert_eq!((status, code), (Ended::Cancelled, Some(EndCode::Cancelled)));
+        let Reply::Result(result) = shard.run(&Command::Result(key.clone())) else {
+            panic!("a result");
+        };
+        assert_eq!(
+            result.data, None,
+            "what an earlier attempt said is no result"
+        );
+        assert_eq!(shard.delete(&key), Reply::Deleted);
+        assert!(!shard.has_rows(&key), "{:?}", shard.rows.map.keys());
+    }
+}
+
+#[test]
+fn a_release_leaves_the_row_of_crashes_and_a_snooze_ends_it() {
+    let snooze = Outcome::Snooze {
+        delay: Millis::ZERO,
+    };
+    for (how, crashes) in [(Outcome::Release, 1), (snooze, 0)] {
+        let mut shard = Shard::new();
+        let key = shard.enqueue(plain("j"));
+        let task = shard.lease_one();
+        shard.heartbeat(&task.id);
+        shard.pass(i64::try_from(LEASE).unwrap());
+        shard.pass(1000);
+        let task = shard.lease_one();
+        shard.report(&task.id, how);
+        assert_eq!(shard.state(&key).crashes, crashes);
+    }
 }
