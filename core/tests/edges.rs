@@ -406,3 +406,16 @@ fn a_release_leaves_the_row_of_crashes_and_a_snooze_ends_it() {
         assert_eq!(shard.state(&key).crashes, crashes);
     }
 }
+
+#[test]
+fn what_an_earlier_attempt_reported_is_no_result_of_a_job_cancelled_while_it_waits() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(retrying("j", 5));
+    let task = shard.lease_one();
+    shard.report(&task.id, failure());
+    assert_eq!(shard.cancel(&key), Reply::Cancelled);
+    let Reply::Result(result) = shard.run(&Command::Result(key)) else {
+        panic!("a result");
+    };
+    assert_eq!(result.data, None);
+}
