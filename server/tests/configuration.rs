@@ -1,6 +1,7 @@
 //! `silo config`: what it says of files that are right, and what it never says.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod config_file;
 mod process;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use miette::IntoDiagnostic as _;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use silo_cloud::environment::Environment;
 use silo_runtime::storage::cloud_config::MASK;
 
@@ -127,10 +127,8 @@ fn hide_credentials(value: &mut Value) {
 fn drop_unset(value: &mut Value) {
     if let Value::Object(values) = value {
         values.values_mut().for_each(drop_unset);
-        values.retain(|_, value| match value {
-            Value::Object(inner) => !inner.is_empty(),
-            value => !value.is_null(),
-        });
+        let is_empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+        values.retain(|_, value| !value.is_null() && !is_empty(value));
     }
 }
 
