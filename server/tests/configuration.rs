@@ -67,7 +67,7 @@ fn variables_stand_in_text_and_for_numbers_and_truths() {
     let text = "[server]\nnode_id = \"a-${SILO_T_ID}-$${X}-$\"\n\
                 grpc_addr = \"127.0.0.1:${SILO_T_PORT:-7000}\"\ndev_mode = \"${SILO_T_DEV}\"\n\
                 [leases]\ndefault_ms = \"${SILO_T_MS:-200}\"\ndispatch = \"${SILO_T_WHEN}\"\n\
-                [database.slatedb]\nobject_store_cache_options = { root_folder = \"${SILO_T_ID}\" }";
+                [database.slatedb]\nobject_store_cache_options.root_folder = \"${SILO_T_ID}\"";
     let variables = [
         ("SILO_T_ID", "q\" ]\nx = '${SILO_T_DEV}'"),
         ("SILO_T_DEV", "true"),
