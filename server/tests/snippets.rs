@@ -134,11 +134,11 @@ fn matches(pattern: &str, line: &str) -> bool {
     };
     let mut last = None;
     for part in parts {
-        let Some(at) = rest.find(part) else {
+        let Some((_, after)) = rest.split_once(part) else {
             return false;
         };
         last = Some(part);
-        rest = &rest[at + part.len()..];
+        rest = after;
     }
     match last {
         None => rest.is_empty(),

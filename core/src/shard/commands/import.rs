@@ -32,7 +32,8 @@ pub const IMPORT_ATTEMPTS_TOTAL_MAX: usize = 10_000;
 pub const IMPORT_ATTEMPTS_MAX: usize = 1000;
 const _: () = assert!(IMPORT_ATTEMPTS_MAX <= EARLIER_ATTEMPTS_MAX as usize);
 
-/// Jobs to import: at most [`IMPORT_JOBS_MAX`], with at most [`IMPORT_ATTEMPTS_TOTAL_MAX`] attempts.
+/// Jobs to import: at most [`IMPORT_JOBS_MAX`], with at most [`IMPORT_ATTEMPTS_TOTAL_MAX`]
+/// attempts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
     /// The jobs.
