@@ -181,6 +181,20 @@ impl Silo for SiloService {
         self.answer_with_data(write::result::result(*view)?)
     }
 
+    async fn await_job(
+        &self,
+        _request: Request<proto::AwaitJobRequest>,
+    ) -> Result<Response<proto::AwaitJobResponse>, Status> {
+        Err(Denial::NotImplemented("AwaitJob").into())
+    }
+
+    async fn list_jobs(
+        &self,
+        _request: Request<proto::ListJobsRequest>,
+    ) -> Result<Response<proto::ListJobsResponse>, Status> {
+        Err(Denial::NotImplemented("ListJobs").into())
+    }
+
     async fn cancel_job(
         &self,
         request: Request<proto::CancelJobRequest>,
