@@ -103,6 +103,7 @@ pub(crate) fn cost(command: &Command) -> usize {
         | Command::Expedite(_)
         | Command::Get(_)
         | Command::Result(_)
+        | Command::List(_)
         | Command::ListSetAside(_)
         | Command::SetAside(_)
         | Command::Tick => 0,
