@@ -51,7 +51,7 @@ impl Client {
                 Err(error) if is_over || !may_pass(&error) => return Err(error),
                 Ok(_) | Err(_) => {}
             }
-            // A server with too many who wait answers at once, and one that goes away fails at once.
+            // A server with too many who wait answers at once, one that goes away fails at once.
             if asked.elapsed() >= WAITED {
                 backoff.reset();
             }

@@ -26,8 +26,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Tells of the job's next end, or that it was taken away, with one [`Output::Over`]. After that
-    /// it is not watched any more.
+    /// Tells of the job's next end, or that it was taken away, with one [`Output::Over`]. After
+    /// that it is not watched any more.
     pub fn add(&mut self, job: &JobKey) {
         self.jobs.insert(States::key(job), job.clone());
     }

@@ -2,8 +2,8 @@
 //! over.
 //!
 //! Nothing is asked again and again: the call has its shard look out for the job's end, asks once
-//! for its result, and asks again when it is woken. A call that waits gives back its place among the
-//! calls in flight and the memory of its request, and counts among those that wait
+//! for its result, and asks again when it is woken. A call that waits gives back its place among
+//! the calls in flight and the memory of its request, and counts among those that wait
 //! ([`crate::executor::waiters`]).
 
 use std::sync::Arc;

@@ -128,6 +128,10 @@ pub fn op() -> impl Strategy<Value = Op> {
             bytes_max,
         },
     );
+    let status = proptest::option::of(0..5u8);
+    let prefix = proptest::option::weighted(0.2, 0..8u8);
+    let list = (any::<bool>(), status, prefix, 1..5u8)
+        .prop_map(|(of, status, prefix, max)| Op::List(of, status, prefix, max));
     prop_oneof![
         6 => enqueue,
         5 => lease,
@@ -141,8 +145,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0..8u8).prop_map(Op::Restart),
         1 => (0..8u8).prop_map(Op::Expedite),
         1 => Just(Op::ListSetAside),
-        2 => (any::<bool>(), proptest::option::of(0..5u8), proptest::option::weighted(0.2, 0..8u8), 1..5u8)
-            .prop_map(|(of, status, prefix, max)| Op::List(of, status, prefix, max)),
+        2 => list,
         3 => (0..8u8, any::<bool>()).prop_map(|(job, all)| Op::Get(job, all)),
         1 => (0..8u8).prop_map(Op::Result),
     ]

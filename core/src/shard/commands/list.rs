@@ -28,7 +28,7 @@ pub const STATES_SCANNED_MAX: usize = 1000;
 pub const DESCRIPTION_BYTES_MAX: usize = 4 << 20;
 /// Descriptions that are asked for at once: large ones must not push all else out of memory.
 const LOOKUPS_MAX: usize = 128;
-/// Descriptions are read as one range when so many of the jobs in between are not asked for at most.
+/// Descriptions are read as one range when that is at most so many jobs for each that is asked for.
 const SPAN_PER_LOOKUP: usize = 4;
 
 /// A request to see a tenant's jobs.

@@ -7,7 +7,7 @@ use silo_core::table::state::Status;
 use crate::common::oracle::{Known, Oracle, Stands};
 
 impl Oracle {
-    /// Checks all pages of a list that was asked for without a start, of ids that begin with `prefix`.
+    /// Checks all pages of a list, of ids that begin with `prefix`.
     pub fn listed(&self, list: &List, prefix: &str, pages: &[Listing]) {
         assert_eq!(
             list.prefix,
