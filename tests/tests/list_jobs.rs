@@ -208,6 +208,25 @@ async fn whatever_happens_meanwhile_no_job_that_stays_is_missed_or_shown_twice()
 }
 
 #[silo::test]
+async fn many_who_look_at_once_are_all_answered() -> Result<(), Trouble> {
+    let server = Server::start(Setup::default()).await?;
+    let mut client = server.client().await?;
+    let jobs = (0..1500).map(|number| enqueue(&format!("job-{number:04}")));
+    enqueue_all(&mut client, jobs.collect()).await?;
+    let looking = (0..200).map(|_| {
+        let mut client = client.clone();
+        async move {
+            let pages = pages(&mut client, of_page(1000)).await?;
+            Ok::<_, Trouble>(all(&pages).len())
+        }
+    });
+    let looked = futures::future::try_join_all(looking);
+    let looked = tokio::time::timeout(Duration::from_secs(60), looked).await??;
+    assert!(looked.iter().all(|count| *count == 1500));
+    server.stop().await
+}
+
+#[silo::test]
 async fn a_tenant_sees_its_own_jobs_only() -> Result<(), Trouble> {
     let server = Server::start(Setup {
         shards: 4,

@@ -26,6 +26,7 @@ use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::place::Place;
 use crate::service::lease::{Leased, gather, leased};
+use crate::service::list::Lists;
 use crate::service::parse::Parser;
 use crate::service::poll::Wait;
 use crate::service::wait::WaitLimit;
@@ -43,6 +44,7 @@ pub struct SiloService {
     answers: Answers,
     bulk: Bulk,
     turns: Turns,
+    lists: Lists,
     /// Which shard the next request without a shard begins with.
     turn: AtomicUsize,
 }
@@ -57,6 +59,7 @@ impl SiloService {
             answers: Answers::new(options.answer_bytes_in_flight_max),
             bulk: Bulk::default(),
             turns: Turns::default(),
+            lists: Lists::default(),
             turn: AtomicUsize::new(0),
             node,
         }
@@ -208,7 +211,8 @@ impl Silo for SiloService {
         request: Request<proto::ListJobsRequest>,
     ) -> Result<Response<proto::ListJobsResponse>, Status> {
         let request = request.into_inner();
-        self.answer(list::list_jobs(&self.node, &self.parser, request).await?)
+        let page = list::list_jobs(&self.node, &self.parser, &self.lists, request).await?;
+        self.answer_with_data(page)
     }
 
     async fn cancel_job(

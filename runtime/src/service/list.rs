@@ -12,6 +12,7 @@ use silo_core::table::key::Key;
 use silo_core::table::state::Status;
 use silo_core::types::Invalid;
 use silo_core::types::name::TaskGroup;
+use tokio::sync::Semaphore;
 
 use crate::node::Node;
 use crate::proto::{self, JobStatus, ListJobsRequest, ListJobsResponse};
@@ -26,6 +27,20 @@ const PAGE_SIZE_DEFAULT: u32 = 100;
 /// Commands of one call, each of which looks at a thousand jobs at most.
 const COMMANDS_MAX: u32 = 10;
 
+/// Commands of all such calls together: what each looks at stays in its shard's memory until it is
+/// answered.
+const IN_FLIGHT_IN_ALL_MAX: usize = 16;
+
+/// What bounds these calls, over all of them.
+#[derive(Debug)]
+pub(crate) struct Lists(Semaphore);
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self(Semaphore::new(IN_FLIGHT_IN_ALL_MAX))
+    }
+}
+
 /// A page of a tenant's jobs.
 ///
 /// # Errors
@@ -33,13 +48,18 @@ const COMMANDS_MAX: u32 = 10;
 pub(crate) async fn list_jobs(
     node: &Node,
     parser: &Parser,
+    lists: &Lists,
     request: ListJobsRequest,
 ) -> Result<ListJobsResponse, Denial> {
     let mut list = parse(parser, &request)?;
     let shard = route::of_tenant(node, &request.shard, &list.tenant)?;
     let mut skipped: u32 = 0;
     for _ in 0..COMMANDS_MAX {
-        let Reply::Listed(page) = ask(&shard, Command::List(list.clone())).await? else {
+        // Nobody closes it.
+        let permit = lists.0.acquire().await.ok();
+        let reply = ask(&shard, Command::List(list.clone())).await?;
+        drop(permit);
+        let Reply::Listed(page) = reply else {
             return Err(STRANGE);
         };
         skipped = skipped.saturating_add(page.skipped);
