@@ -1,6 +1,12 @@
 //! The client against a scripted server: waiting for a job's end, and pages of jobs.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing
+)]
 
 mod client_fake;
 
