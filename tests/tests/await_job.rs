@@ -361,7 +361,7 @@ async fn our_client_waits_through_an_outage() -> Result<(), Trouble> {
     let task = running(&mut client, enqueue("job")).await?;
     let rust = rust_client(&server)
         .await?
-        .with_deadline(Duration::from_millis(800));
+        .with_deadline(Duration::from_millis(150));
     let waits = tokio::spawn({
         let rust = rust.clone();
         async move { rust.await_job("job", Duration::from_secs(50)).await }
