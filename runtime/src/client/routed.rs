@@ -1,10 +1,11 @@
 //! Requests that name the shard they are for.
 
 use crate::proto::{
-    CancelJobRequest, DeleteJobRequest, EnqueueBatchRequest, EnqueueRequest, ExpediteJobRequest,
-    GetClusterInfoRequest, GetJobRequest, GetJobResultRequest, HeartbeatRequest, HeartbeatsRequest,
-    ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ReportOutcomeRequest,
-    ReportOutcomesRequest, ReportRefreshOutcomeRequest, RestartJobRequest,
+    AwaitJobRequest, CancelJobRequest, DeleteJobRequest, EnqueueBatchRequest, EnqueueRequest,
+    ExpediteJobRequest, GetClusterInfoRequest, GetJobRequest, GetJobResultRequest,
+    HeartbeatRequest, HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest,
+    ListJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest, ReportRefreshOutcomeRequest,
+    RestartJobRequest,
 };
 
 /// A request that names the shard it is for.
@@ -23,6 +24,7 @@ macro_rules! routed {
 }
 
 routed!(
+    AwaitJobRequest,
     CancelJobRequest,
     DeleteJobRequest,
     EnqueueRequest,
@@ -31,6 +33,7 @@ routed!(
     GetJobResultRequest,
     HeartbeatRequest,
     ImportJobRequest,
+    ListJobsRequest,
     ReportOutcomeRequest,
     ReportRefreshOutcomeRequest,
     RestartJobRequest,
