@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::observe::ObserveArgs;
+
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
 #[command(name = "silo", version, args_conflicts_with_subcommands = true)]
@@ -12,6 +14,9 @@ pub(crate) struct Cli {
     /// Serve with this configuration file: the same as `silo serve -c FILE`.
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -32,6 +37,9 @@ pub(crate) struct Serve {
     /// The configuration file. Without one: local files in ./silo-data, port 7450.
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +65,9 @@ pub(crate) struct Dev {
     /// Whether callers name a tenant.
     #[arg(long, env = "SILO_TENANCY")]
     pub(crate) tenancy: bool,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }
 
 #[derive(Debug, Args)]
