@@ -181,9 +181,16 @@ impl Collector for SlateDbMetrics {
         for (name, family) in self.families().iter() {
             let mut encoder = encoder.encode_descriptor(name, &family.help, None, family.kind)?;
             let is_largest = LARGEST.contains(&name.as_str());
+            if let Some(only) = family.series.get(&Labels::new())
+                && family.series.len() == 1
+            {
+                only.encode(is_largest, encoder)?;
+                continue;
+            }
             for (labels, series) in &family.series {
-                let encoder = encoder.encode_family(labels)?;
-                series.encode(is_largest, encoder)?;
+                if !series.is_unused() {
+                    series.encode(is_largest, encoder.encode_family(labels)?)?;
+                }
             }
         }
         Ok(())
@@ -191,6 +198,11 @@ impl Collector for SlateDbMetrics {
 }
 
 impl Series {
+    /// Histograms that were never told anything are left out: there are very many of them.
+    fn is_unused(&self) -> bool {
+        matches!(self, Self::Histogram(histogram) if histogram.count() == 0)
+    }
+
     fn encode(&self, is_largest: bool, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         match self {
             Self::Counter(counter) => counter.encode(encoder),
