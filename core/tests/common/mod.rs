@@ -139,7 +139,7 @@ impl Shard {
         self.image = image;
     }
 
-    /// What was counted is what is there, as long as no job was set aside.
+    /// What was counted is what is there, as long as nothing was damaged.
     fn check_counts(&self, command: &Command) {
         let Counts {
             taken,
@@ -149,7 +149,7 @@ impl Shard {
             attempts,
             ..
         } = self.counts;
-        if quarantined > 0 || !self.soft.is_recovered() {
+        if quarantined > 0 || self.is_damaged || !self.soft.is_recovered() {
             return;
         }
         let there = self.soft.totals();
