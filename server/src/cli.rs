@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::verb::ConfigArgs;
 use crate::demo::Demo;
+use crate::observe::ObserveArgs;
 use crate::output::Output;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
@@ -21,6 +22,8 @@ pub(crate) struct Cli {
     /// For whom results are written.
     #[arg(long, value_enum, global = true, env = "SILO_OUTPUT", default_value_t)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -44,6 +47,9 @@ pub(crate) struct Serve {
     /// The configuration file. Without one: local files in ./silo-data, port 7450.
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }
 
 #[derive(Debug, Args)]
@@ -69,4 +75,7 @@ pub(crate) struct Dev {
     /// Whether callers name a tenant.
     #[arg(long, env = "SILO_TENANCY")]
     pub(crate) tenancy: bool,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }

@@ -6,7 +6,8 @@
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
-//! * [`telemetry`]: where log lines go
+//! * [`observe`]: metrics, traces and profiles of a server
+//! * [`telemetry`]: where log lines and spans go
 //! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
 //!   how they show results, how they end
 
@@ -15,6 +16,7 @@ mod config;
 mod connect;
 mod demo;
 mod exit;
+mod observe;
 mod output;
 mod serve;
 mod service_config;
@@ -55,10 +57,16 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref(), environment)?;
-            serve::serve(&config, environment)
+            serve::serve(config, environment, &serve.observe)
         }
-        (None, Some(path)) => serve::serve(&Config::load(Some(&path), environment)?, environment),
-        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev), environment),
+        (None, Some(path)) => {
+            let config = Config::load(Some(&path), environment)?;
+            serve::serve(config, environment, &cli.observe)
+        }
+        (Some(Verb::Dev(dev)), _) => {
+            let observe = dev.observe.clone();
+            serve::serve(Config::for_development(dev), environment, &observe)
+        }
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (Some(Verb::Config(args)), outer) => {
             config::verb::run(&args, outer.as_deref(), environment, output)

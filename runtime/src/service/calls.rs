@@ -29,8 +29,9 @@ use crate::service::lease::{Leased, gather, leased};
 use crate::service::list::Lists;
 use crate::service::parse::Parser;
 use crate::service::poll::Wait;
+use crate::service::profile::Profiles;
 use crate::service::wait::WaitLimit;
-use crate::service::{bulk, cluster, import, list, operate, route, write};
+use crate::service::{bulk, cluster, dump, import, list, operate, route, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
 const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
@@ -45,6 +46,7 @@ pub struct SiloService {
     bulk: Bulk,
     turns: Turns,
     lists: Lists,
+    profiles: Profiles,
     /// Which shard the next request without a shard begins with.
     turn: AtomicUsize,
 }
@@ -60,6 +62,7 @@ impl SiloService {
             bulk: Bulk::default(),
             turns: Turns::default(),
             lists: Lists::default(),
+            profiles: Profiles::new(options.profilers.clone()),
             turn: AtomicUsize::new(0),
             node,
         }
@@ -455,16 +458,18 @@ impl Silo for SiloService {
 
     async fn cpu_profile(
         &self,
-        _request: Request<proto::CpuProfileRequest>,
+        request: Request<proto::CpuProfileRequest>,
     ) -> Result<Response<proto::CpuProfileResponse>, Status> {
-        Err(Denial::NotImplemented("CpuProfile").into())
+        let place = request.extensions().get::<Place>().cloned();
+        self.answer(self.profiles.cpu(request.get_ref(), place).await?)
     }
 
     async fn heap_profile(
         &self,
-        _request: Request<proto::HeapProfileRequest>,
+        request: Request<proto::HeapProfileRequest>,
     ) -> Result<Response<proto::HeapProfileResponse>, Status> {
-        Err(Denial::NotImplemented("HeapProfile").into())
+        let place = request.extensions().get::<Place>().cloned();
+        self.answer(self.profiles.heap(request.get_ref(), place).await?)
     }
 
     async fn request_split(
@@ -525,6 +530,6 @@ impl Silo for SiloService {
         &self,
         _request: Request<proto::DumpTasksRequest>,
     ) -> Result<Response<proto::DumpTasksResponse>, Status> {
-        Err(Denial::NotImplemented("DumpTasks").into())
+        self.answer(dump::dump_tasks(&self.node)?)
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) flush: Flush,
     pub(crate) database: StorageConfig,
+    pub(crate) metrics: MetricsConfig,
     pub(crate) log: Log,
 }
 
@@ -138,6 +139,17 @@ pub(crate) struct Flush {
     pub(crate) bytes: u64,
 }
 
+/// Metrics, as Prometheus scrapes them. Whoever reaches the port may read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MetricsConfig {
+    /// Whether metrics are served.
+    pub(crate) enabled: bool,
+    /// Where to listen for HTTP; metrics are at `/metrics`.
+    #[schemars(extend("format" = "socket-address"))]
+    pub(crate) addr: SocketAddr,
+}
+
 /// Log lines, on standard error. `RUST_LOG` says which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -176,6 +188,15 @@ impl Default for Leases {
         Self {
             default_ms: 10_000,
             dispatch: Dispatch::Durable,
+        }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
         }
     }
 }
