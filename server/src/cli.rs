@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Output;
+use crate::observe::ObserveArgs;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
@@ -19,6 +20,8 @@ pub(crate) struct Cli {
     /// For whom results are written.
     #[arg(long, value_enum, global = true, env = "SILO_OUTPUT", default_value_t)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -39,6 +42,9 @@ pub(crate) struct Serve {
     /// The configuration file. Without one: local files in ./silo-data, port 7450.
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +70,9 @@ pub(crate) struct Dev {
     /// Whether callers name a tenant.
     #[arg(long, env = "SILO_TENANCY")]
     pub(crate) tenancy: bool,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }
 
 #[derive(Debug, Args)]

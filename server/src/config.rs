@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) flush: Flush,
     pub(crate) database: StorageConfig,
+    pub(crate) metrics: MetricsConfig,
     pub(crate) log: Log,
 }
 
@@ -110,6 +111,16 @@ pub(crate) struct Flush {
     pub(crate) bytes: u64,
 }
 
+/// Metrics, as Prometheus scrapes them. Whoever reaches the port may read them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MetricsConfig {
+    /// Whether metrics are served.
+    pub(crate) enabled: bool,
+    /// Where to listen for HTTP; metrics are at `/metrics`.
+    pub(crate) addr: SocketAddr,
+}
+
 /// Log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -139,6 +150,15 @@ impl Default for Server {
             tls: None,
             dev_mode: false,
             drain_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
         }
     }
 }

@@ -6,15 +6,17 @@
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
-//! * [`telemetry`]: where log lines go
 //! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
 //!   how they show results, how they end
+//! * [`observe`]: metrics, traces and profiles of a server
+//! * [`telemetry`]: where log lines and spans go
 
 mod cli;
 mod config;
 mod connect;
 mod demo;
 mod exit;
+mod observe;
 mod output;
 mod serve;
 mod service_config;
@@ -53,10 +55,13 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref())?;
-            serve::serve(&config)
+            serve::serve(config, &serve.observe)
         }
-        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
-        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
+        (None, Some(path)) => serve::serve(Config::load(Some(&path))?, &cli.observe),
+        (Some(Verb::Dev(dev)), _) => {
+            let observe = dev.observe.clone();
+            serve::serve(Config::for_development(dev), &observe)
+        }
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;

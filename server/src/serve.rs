@@ -1,6 +1,7 @@
 //! A server until it is told to stop, or must.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +16,25 @@ use silo_runtime::executor::flushing::FlushPolicy;
 use silo_runtime::executor::limits::{self, StageLimits};
 use silo_runtime::executor::shard::ShardContext;
 use silo_runtime::executor::waiters::Waiters;
+use silo_runtime::metrics::Metrics;
 use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
 use silo_runtime::service;
 use silo_runtime::service::listener::Listener;
+use silo_runtime::service::profile::Profilers;
 use silo_runtime::service::tls::files::TlsError;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::error::StorageError;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{Config, Dispatch};
+use crate::observe::profile::ProcessProfiler;
+use crate::observe::registry::registry;
+use crate::observe::{self, ObserveArgs};
 use crate::telemetry;
 use crate::tls::{Reloading, TlsConfig};
 
@@ -43,7 +50,20 @@ pub(crate) enum ServeError {
         help("is another server running there? set server.grpc_addr to another port")
     )]
     Listen {
-        addr: std::net::SocketAddr,
+        addr: SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("cannot listen on {addr} for metrics")]
+    #[diagnostic(
+        code(silo::serve::metrics),
+        help(
+            "is another server, or Prometheus itself, running there? set metrics.addr or \
+             --metrics-addr to another port, or --metrics-addr off"
+        )
+    )]
+    ListenForMetrics {
+        addr: SocketAddr,
         #[source]
         cause: std::io::Error,
     },
@@ -77,13 +97,18 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
-pub(crate) fn serve(config: &Config) -> miette::Result<ExitCode> {
-    telemetry::install(config.log.format);
+pub(crate) fn serve(mut config: Config, observe: &ObserveArgs) -> miette::Result<ExitCode> {
+    observe.over(&mut config.metrics);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    runtime.block_on(until_stopped(config))?;
+    let within = runtime.enter();
+    let telemetry = telemetry::install_with_spans(config.log.format, observe.perfetto.as_deref())?;
+    drop(within);
+    let served = runtime.block_on(until_stopped(&config));
+    telemetry.finish();
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,9 +119,21 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
     let listen = |cause| ServeError::Listen { addr, cause };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
+    let metrics = match config.metrics.enabled {
+        true => Some(listen_for_metrics(config.metrics.addr).await?),
+        false => None,
+    };
     let node = open(config, bound).await?;
     let shutdown = CancellationToken::new();
-    let options = service_options(config);
+    let mut options = service_options(config);
+    options.profilers = Profilers::of(Arc::new(ProcessProfiler));
+    // Until the end: how a server stops is worth a look too.
+    let scraped = CancellationToken::new();
+    let _scraped = scraped.clone().drop_guard();
+    if let Some(listener) = metrics {
+        let registry = registry(&node, Handle::current());
+        tokio::spawn(observe::http::serve(listener, registry, scraped));
+    }
     let listener = match &tls {
         Some(tls) => Listener::Tls(listener, Arc::clone(&tls.loaded)),
         None => Listener::Plain(listener),
@@ -147,6 +184,14 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
     }
 }
 
+async fn listen_for_metrics(addr: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listen = |cause| ServeError::ListenForMetrics { addr, cause };
+    let listener = TcpListener::bind(addr).await.map_err(listen)?;
+    let addr = listener.local_addr().map_err(listen)?;
+    info!(%addr, "metrics are at /metrics");
+    Ok(listener)
+}
+
 fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
     // Heard before the files are read, so that it never ends a server that is starting.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
@@ -160,13 +205,11 @@ fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
 }
 
 /// Opens the data and begins to open its shards.
-pub(crate) async fn open(
-    config: &Config,
-    bound: std::net::SocketAddr,
-) -> Result<Arc<Node>, ServeError> {
+pub(crate) async fn open(config: &Config, bound: SocketAddr) -> Result<Arc<Node>, ServeError> {
     let storage = silo_cloud::open::open(&config.database, &Environment::of_process())
         .await
         .map_err(ServeError::Storage)?;
+    let metrics = Metrics::default();
     let lease_default = Millis::new(config.leases.default_ms.into());
     let advertised = config.server.advertised_grpc_addr.clone();
     let options = NodeOptions {
@@ -195,11 +238,12 @@ pub(crate) async fn open(
         ..StageLimits::default()
     };
     let context = ShardContext {
-        storage,
+        storage: storage.counted(&metrics),
         clock: Arc::new(SlewedClock::new(MachineClock)),
         wall: Arc::new(SystemWallClock::default()),
         limits,
         waiters: Waiters::default(),
+        metrics,
     };
     let node = Node::start(options, context)
         .await

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use silo_runtime::service::profile::Profilers;
 use silo_runtime::service::{OptionsError, ServiceOptions};
 
 /// Bounds on calls.
@@ -65,6 +66,7 @@ impl ServiceConfig {
             request_arrival_max: Duration::from_millis(self.request_arrival_ms),
             drain_timeout,
             call_deadline_max: Duration::from_millis(self.call_deadline_ms),
+            profilers: Profilers::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
+use silo_runtime::metrics::Metrics;
 use silo_runtime::service::gate::budget::Budget;
 use silo_runtime::service::gate::deadline::timeout;
 use silo_runtime::service::gate::metered::RequestRules;
@@ -34,6 +35,7 @@ fn rules() -> Rules {
             arrival_max: Duration::from_secs(30),
             budget: Budget::new(1000),
         },
+        metrics: Metrics::default(),
         call_deadline_max: Duration::from_secs(60),
         draining: CancellationToken::new(),
         cut: CancellationToken::new(),

@@ -7,7 +7,7 @@
 //! * [`commands`]: one command per file: what it asks, what it decides
 //! * [`command`]: all of them as one enum, and the stamp they carry
 //! * [`reply`], [`refusal`]: what comes back
-//! * [`decision`]: what a judged command is, as a value
+//! * [`decision`]: what a judged command is, as a value; [`counts`]: what happened in it
 //! * [`view`]: how rows are read, and what a missing row is
 //! * [`draft`]: a decision in the making
 //! * [`moves`]: the one way into a queue, the one way out, the one way to a lease
@@ -16,6 +16,7 @@
 
 pub mod command;
 pub mod commands;
+pub mod counts;
 pub mod decision;
 mod draft;
 mod moves;

@@ -45,6 +45,7 @@ use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
 use silo_runtime::executor::waiters::Waiters;
+use silo_runtime::metrics::Metrics;
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
@@ -335,6 +336,7 @@ async fn start(storage: &Storage) -> Arc<Shard> {
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
         waiters: Waiters::default(),
+        metrics: Metrics::default(),
     };
     let shard = Arc::new(Shard::start(catalog.shards()[0].clone(), context));
     shard

@@ -20,6 +20,7 @@ use crate::client::routes::{RouteMap, Routes};
 use crate::client::time::later;
 use crate::client::verdict::{Repeat, Verdict, judge};
 use crate::proto::{GetClusterInfoRequest, GetClusterInfoResponse};
+use crate::trace;
 
 /// A layout older than this is asked for again when the nodes are asked in turn.
 const LAYOUT_AGE_MAX: Duration = Duration::from_secs(30);
@@ -232,6 +233,10 @@ impl Caller {
     pub(crate) fn request<Q>(&self, body: Q, deadline: Instant) -> Request<Q> {
         let mut request = Request::new(body);
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        let trace = trace::current().and_then(|trace| trace.parse().ok());
+        if let Some(trace) = trace {
+            request.metadata_mut().insert(trace::TRACEPARENT, trace);
+        }
         if let Some(bearer) = &self.bearer {
             request
                 .metadata_mut()

@@ -7,6 +7,7 @@
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
 //! * [`limits`]: every bound of the stage
+//! * [`counts`]: what was decided since somebody looked, for metrics
 //! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
 //! * [`flushing`]: when to make what was accepted durable
 //! * [`trace`]: what was decided, for tests and the simulator
@@ -14,6 +15,7 @@
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
 //! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
 
+pub mod counts;
 pub mod driver;
 pub mod flushing;
 mod format;

@@ -29,6 +29,7 @@ use silo_core::table::key::{KeyRange, successor};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
+use crate::executor::counts::StageCounts;
 use crate::executor::flushing::Flushing;
 use crate::executor::limits::{Dispatch, StageLimits};
 use crate::executor::loads::{LoadId, Loads};
@@ -68,6 +69,7 @@ pub struct Stage<C> {
     proof: Proof,
     now: Timestamp,
     outputs: VecDeque<Output<C>>,
+    counts: StageCounts,
     trace: Trace,
 }
 
@@ -102,6 +104,7 @@ impl<C> Stage<C> {
             proof: Proof::since(now),
             now,
             outputs: VecDeque::new(),
+            counts: StageCounts::default(),
             trace: Trace::default(),
         }
     }
@@ -246,6 +249,7 @@ impl<C> Stage<C> {
         }
         self.prove_and_release();
         self.set.shrink(self.forgettable());
+        self.counts.unflushed_bytes = self.flushing.bytes();
     }
 
     /// The next thing to do, in order.
@@ -302,6 +306,11 @@ impl<C> Stage<C> {
     /// know of, and a request for tasks that finds none says nothing.
     pub const fn is_blind(&self) -> bool {
         self.is_blind
+    }
+
+    /// What was decided since the last call, for metrics.
+    pub fn take_counts(&mut self) -> StageCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// The hints. For tests and the simulator.
@@ -435,6 +444,7 @@ impl<C> Stage<C> {
 
     /// Folds a decision.
     fn take_in(&mut self, pending: &Pending<C>, decision: Decision, latest: Round) -> Judged {
+        self.counts.decided(&pending.command, &decision);
         let has_changes = !decision.changes.is_empty();
         self.changes = self.changes.saturating_add(u64::from(has_changes));
         let round = if has_changes {
@@ -502,6 +512,7 @@ impl<C> Stage<C> {
         if pending.waits_alone > WAITS_ALONE_MAX {
             return self.give_up(pending, Failure::Unreadable);
         }
+        self.counts.waited();
         pending.waits = pending.waits.saturating_add(1);
         pending.changes_seen = self.changes;
         let Some(pending) = self.loads.line_up(pending) else {

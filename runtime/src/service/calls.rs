@@ -27,7 +27,8 @@ use crate::service::gate::place::Place;
 use crate::service::lease::{Leased, gather, leased};
 use crate::service::parse::Parser;
 use crate::service::poll::Wait;
-use crate::service::{bulk, cluster, import, operate, route, write};
+use crate::service::profile::Profiles;
+use crate::service::{bulk, cluster, dump, import, operate, route, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
 const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
@@ -40,6 +41,7 @@ pub struct SiloService {
     message_bytes_max: usize,
     answers: Answers,
     bulk: Bulk,
+    profiles: Profiles,
     /// Which shard the next request without a shard begins with.
     turn: AtomicUsize,
 }
@@ -53,6 +55,7 @@ impl SiloService {
             message_bytes_max: options.message_bytes_max,
             answers: Answers::new(options.answer_bytes_in_flight_max),
             bulk: Bulk::default(),
+            profiles: Profiles::new(options.profilers.clone()),
             turn: AtomicUsize::new(0),
             node,
         }
@@ -421,16 +424,18 @@ impl Silo for SiloService {
 
     async fn cpu_profile(
         &self,
-        _request: Request<proto::CpuProfileRequest>,
+        request: Request<proto::CpuProfileRequest>,
     ) -> Result<Response<proto::CpuProfileResponse>, Status> {
-        Err(Denial::NotImplemented("CpuProfile").into())
+        let place = request.extensions().get::<Place>().cloned();
+        self.answer(self.profiles.cpu(request.get_ref(), place).await?)
     }
 
     async fn heap_profile(
         &self,
-        _request: Request<proto::HeapProfileRequest>,
+        request: Request<proto::HeapProfileRequest>,
     ) -> Result<Response<proto::HeapProfileResponse>, Status> {
-        Err(Denial::NotImplemented("HeapProfile").into())
+        let place = request.extensions().get::<Place>().cloned();
+        self.answer(self.profiles.heap(request.get_ref(), place).await?)
     }
 
     async fn request_split(
@@ -491,6 +496,6 @@ impl Silo for SiloService {
         &self,
         _request: Request<proto::DumpTasksRequest>,
     ) -> Result<Response<proto::DumpTasksResponse>, Status> {
-        Err(Denial::NotImplemented("DumpTasks").into())
+        self.answer(dump::dump_tasks(&self.node)?)
     }
 }
