@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::output::Output;
+use crate::bench::args::Bench;
 use crate::observe::ObserveArgs;
+use crate::output::Output;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
@@ -20,6 +21,7 @@ pub(crate) struct Cli {
     /// For whom results are written.
     #[arg(long, value_enum, global = true, env = "SILO_OUTPUT", default_value_t)]
     pub(crate) output: Output,
+
     #[command(flatten)]
     pub(crate) observe: ObserveArgs,
 
@@ -35,6 +37,8 @@ pub(crate) enum Verb {
     Dev(Dev),
     /// See it work: a server, workers and a few hundred jobs in one process, in a fresh folder.
     Demo(Demo),
+    /// Measure how fast a server is, and what it costs.
+    Bench(Box<Bench>),
 }
 
 #[derive(Debug, Args)]

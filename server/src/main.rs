@@ -5,12 +5,14 @@
 //! * [`serve`]: a server until it is told to stop, or must
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
+//! * [`bench`]: how fast, and at what cost
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
 //!   how they show results, how they end
 //! * [`observe`]: metrics, traces and profiles of a server
 //! * [`telemetry`]: where log lines and spans go
 
+mod bench;
 mod cli;
 mod config;
 mod connect;
@@ -63,6 +65,7 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
             serve::serve(Config::for_development(dev), &observe)
         }
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
+        (Some(Verb::Bench(bench)), _) => bench::bench(&bench, cli.output),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())
