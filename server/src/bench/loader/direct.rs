@@ -75,13 +75,13 @@ impl Direct {
             let job = job(tenant.clone(), group.clone(), payload, orders.kept_ms);
             let shard = &shard;
             async move {
-                match self.call(shard, Command::Enqueue(Box::new(job))).await? {
-                    Reply::Enqueued(_) => Ok(()),
-                    other => Err(refused(
-                        other,
+                let reply = self.call(shard, Command::Enqueue(Box::new(job))).await?;
+                let Reply::Enqueued(_) = reply else {
+                    return Err(Fault::Strange(
                         "an enqueue was answered with something else",
-                    )),
-                }
+                    ));
+                };
+                Ok(())
             }
         });
         join_all(calls).await
@@ -159,18 +159,18 @@ impl Direct {
                 tasks_max: room,
                 bytes_max: LEASE_BYTES_MAX,
             };
-            match self.call(shard, Command::Lease(lease)).await? {
-                Reply::Leased(leased) => tasks.extend(leased.into_iter().map(|task| {
-                    let payload = match task.payload {
-                        Content::Inline(bytes) => bytes,
-                        // The driver has read it, or there would be no reply.
-                        Content::Stored { .. } => Bytes::new(),
-                    };
-                    let (shard, id) = (Arc::clone(shard), task.id);
-                    (payload, DirectTask { shard, id })
-                })),
-                other => return Err(refused(other, "a lease was answered with something else")),
-            }
+            let Reply::Leased(leased) = self.call(shard, Command::Lease(lease)).await? else {
+                return Err(Fault::Strange("a lease was answered with something else"));
+            };
+            tasks.extend(leased.into_iter().map(|task| {
+                let payload = match task.payload {
+                    Content::Inline(bytes) => bytes,
+                    // The driver has read it, or there would be no reply.
+                    Content::Stored { .. } => Bytes::new(),
+                };
+                let (shard, id) = (Arc::clone(shard), task.id);
+                (payload, DirectTask { shard, id })
+            }));
         }
         Ok(tasks)
     }
@@ -181,10 +181,10 @@ impl Direct {
             .map(|DirectTask { shard, id }| async move {
                 let outcome = Outcome::Success { data: NIL };
                 let report = Report { task: id, outcome };
-                match self.call(&shard, Command::Report(report)).await? {
-                    Reply::Reported => Ok(()),
-                    other => Err(refused(other, "a report was answered with something else")),
-                }
+                let Reply::Reported = self.call(&shard, Command::Report(report)).await? else {
+                    return Err(Fault::Strange("a report was answered with something else"));
+                };
+                Ok(())
             });
         join_all(reports).await
     }
@@ -211,7 +211,11 @@ impl Direct {
     async fn call(&self, shard: &Shard, command: Command) -> Result<Reply, Fault> {
         // Nobody closes it; without a permit there would be no bound.
         let _permit = self.in_flight.acquire().await.ok();
-        Ok(shard.call(command).await?)
+        let reply = shard.call(command).await?;
+        if let Reply::Refused(refusal) = reply {
+            return Err(Fault::Refused(refusal));
+        }
+        Ok(reply)
     }
 }
 
@@ -236,13 +240,5 @@ fn job(tenant: Tenant, group: TaskGroup, payload: Bytes, kept_ms: Option<u64>) -
         },
         metadata: BTreeMap::new(),
         payload,
-    }
-}
-
-fn refused(reply: Reply, strange: &'static str) -> Fault {
-    if let Reply::Refused(refusal) = reply {
-        Fault::Refused(refusal)
-    } else {
-        Fault::Strange(strange)
     }
 }
