@@ -54,6 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> miette::Result<ExitCode> {
+    let output = cli.output;
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref())?;
@@ -64,8 +65,8 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
             let observe = dev.observe.clone();
             serve::serve(Config::for_development(dev), &observe)
         }
-        (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
-        (Some(Verb::Bench(bench)), _) => bench::bench(&bench, cli.output),
+        (Some(Verb::Bench(bench)), _) => bench::bench(&bench, output),
+        (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())
