@@ -330,13 +330,15 @@ async fn start(storage: &Storage) -> Arc<Shard> {
     let catalog = ShardCatalog::open(storage, NonZeroU32::MIN, 0)
         .await
         .unwrap();
+    let metrics = Metrics::default();
     let context = ShardContext {
-        storage: storage.clone(),
+        // As the `silo` binary counts.
+        storage: storage.clone().counted(&metrics),
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
         waiters: Waiters::default(),
-        metrics: Metrics::default(),
+        metrics,
     };
     let shard = Arc::new(Shard::start(catalog.shards()[0].clone(), context));
     shard

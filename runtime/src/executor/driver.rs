@@ -222,11 +222,13 @@ impl Driver {
         self.stage.run(stamp);
         let counts = self.stage.take_counts();
         self.around.metrics.rounds().ran(began.elapsed(), &counts);
-        let totals = self.stage.soft().totals();
+        let soft = self.stage.soft();
+        // While it counts, what was counted before says more.
+        if soft.is_recovered() {
+            self.around.now.counted(&soft.totals());
+        }
         let queued = self.stage.queued();
-        self.around
-            .now
-            .stands(&totals, queued, counts.unflushed_bytes);
+        self.around.now.waits(queued, counts.unflushed_bytes);
     }
 
     fn take_request(&mut self, request: Request) {

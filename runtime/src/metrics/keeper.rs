@@ -24,9 +24,14 @@ struct End {
 
 impl Default for KeeperMetrics {
     fn default() -> Self {
+        let ends = Family::default();
+        for cause in ["closed", "fenced", "broken", "storage", "panic"] {
+            // Served as zero from the start: the first one is seen as a change.
+            drop(ends.get_or_create(&End { cause }));
+        }
         Self {
             open: Histogram::new(SECONDS),
-            ends: Family::default(),
+            ends,
         }
     }
 }

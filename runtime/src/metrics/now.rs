@@ -26,11 +26,15 @@ pub struct ShardNow {
 }
 
 impl ShardNow {
-    /// Takes in how a shard stands.
-    pub(crate) fn stands(&self, totals: &Tallies, queued: (usize, usize), unflushed_bytes: u64) {
+    /// Takes in how many jobs stand where.
+    pub(crate) fn counted(&self, totals: &Tallies) {
         for (status, count) in Status::ALL.into_iter().zip(&self.jobs) {
             count.store(totals.of(status), Ordering::Relaxed);
         }
+    }
+
+    /// Takes in what waits: commands with their bytes, and bytes to be durable.
+    pub(crate) fn waits(&self, queued: (usize, usize), unflushed_bytes: u64) {
         let (commands, command_bytes) = queued;
         let count = |value| u64::try_from(value).unwrap_or(u64::MAX);
         self.commands.store(count(commands), Ordering::Relaxed);

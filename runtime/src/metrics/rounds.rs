@@ -56,7 +56,7 @@ struct Damage {
 impl Default for RoundMetrics {
     fn default() -> Self {
         let seconds = || Histogram::new(SECONDS);
-        Self {
+        let new = Self {
             commands: Family::default(),
             refused: Counter::default(),
             waits: Counter::default(),
@@ -77,11 +77,43 @@ impl Default for RoundMetrics {
             load: seconds(),
             load_failures: Counter::default(),
             damage: Family::default(),
-        }
+        };
+        new.begin_at_zero();
+        new
     }
 }
 
+const JOBS: [&str; 3] = ["succeeded", "failed", "cancelled"];
+const ATTEMPTS: [&str; 7] = [
+    "succeeded",
+    "failed",
+    "cancelled",
+    "crashed",
+    "lost",
+    "released",
+    "snoozed",
+];
+const DAMAGE: [&str; 4] = ["index_dropped", "quarantined", "mended", "unreadable"];
+
 impl RoundMetrics {
+    /// What has not happened yet is served as zero: whoever watches for the first time that it does
+    /// sees a change.
+    fn begin_at_zero(&self) {
+        for kind in CommandKind::ALL {
+            let command = kind.name();
+            drop(self.commands.get_or_create(&Command { command }));
+        }
+        for outcome in JOBS {
+            drop(self.ended.get_or_create(&Outcome { outcome }));
+        }
+        for outcome in ATTEMPTS {
+            drop(self.attempts.get_or_create(&Outcome { outcome }));
+        }
+        for kind in DAMAGE {
+            drop(self.damage.get_or_create(&Damage { kind }));
+        }
+    }
+
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.register_jobs(registry);
         self.register_rounds(registry);
@@ -226,22 +258,21 @@ impl RoundMetrics {
         self.retried.inc_by(jobs.retried);
         self.restarted.inc_by(jobs.restarted);
         self.removed.inc_by(jobs.removed);
-        for (outcome, count) in [
-            ("succeeded", jobs.succeeded),
-            ("failed", jobs.failed),
-            ("cancelled", jobs.cancelled),
-        ] {
+        let ended = [jobs.succeeded, jobs.failed, jobs.cancelled];
+        for (outcome, count) in JOBS.into_iter().zip(ended) {
             add(&self.ended, outcome, count);
         }
-        for (outcome, count) in [
-            ("succeeded", jobs.attempts.succeeded),
-            ("failed", jobs.attempts.failed),
-            ("cancelled", jobs.attempts.cancelled),
-            ("crashed", jobs.attempts.crashed),
-            ("lost", jobs.attempts.lost),
-            ("released", jobs.attempts.released),
-            ("snoozed", jobs.attempts.snoozed),
-        ] {
+        let attempts = &jobs.attempts;
+        let attempts = [
+            attempts.succeeded,
+            attempts.failed,
+            attempts.cancelled,
+            attempts.crashed,
+            attempts.lost,
+            attempts.released,
+            attempts.snoozed,
+        ];
+        for (outcome, count) in ATTEMPTS.into_iter().zip(attempts) {
             add(&self.attempts, outcome, count);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use prometheus_client::collector::Collector;
@@ -31,7 +31,14 @@ enum Series {
     Counter(Counter),
     /// One for each database that is open.
     Gauge(Vec<Weak<Cell>>),
-    Histogram(Histogram),
+    Histogram(Used),
+}
+
+/// A histogram, and whether it was ever told anything.
+#[derive(Clone)]
+struct Used {
+    histogram: Histogram,
+    is_used: Arc<AtomicBool>,
 }
 
 /// Labels whose values come from no closed set: series that differ in them only are one.
@@ -67,11 +74,10 @@ impl CounterFn for Counted {
     }
 }
 
-struct Observed(Histogram);
-
-impl HistogramFn for Observed {
+impl HistogramFn for Used {
     fn record(&self, value: f64) {
-        self.0.observe(value);
+        self.histogram.observe(value);
+        self.is_used.store(true, Ordering::Relaxed);
     }
 }
 
@@ -166,13 +172,16 @@ impl MetricsRecorder for SlateDbMetrics {
         labels: &[(&str, &str)],
         boundaries: &[f64],
     ) -> Arc<dyn HistogramFn> {
-        let new = || Histogram::new(boundaries.iter().copied());
+        let new = || Used {
+            histogram: Histogram::new(boundaries.iter().copied()),
+            is_used: Arc::default(),
+        };
         let empty = Series::Histogram(new());
-        let histogram = self.series(name, description, labels, empty, |series| match series {
-            Series::Histogram(histogram) => histogram.clone(),
+        let used = self.series(name, description, labels, empty, |series| match series {
+            Series::Histogram(used) => used.clone(),
             Series::Counter(_) | Series::Gauge(_) => new(),
         });
-        Arc::new(Observed(histogram))
+        Arc::new(used)
     }
 }
 
@@ -181,9 +190,16 @@ impl Collector for SlateDbMetrics {
         for (name, family) in self.families().iter() {
             let mut encoder = encoder.encode_descriptor(name, &family.help, None, family.kind)?;
             let is_largest = LARGEST.contains(&name.as_str());
+            if let Some(only) = family.series.get(&Labels::new())
+                && family.series.len() == 1
+            {
+                only.encode(is_largest, encoder)?;
+                continue;
+            }
             for (labels, series) in &family.series {
-                let encoder = encoder.encode_family(labels)?;
-                series.encode(is_largest, encoder)?;
+                if !series.is_unused() {
+                    series.encode(is_largest, encoder.encode_family(labels)?)?;
+                }
             }
         }
         Ok(())
@@ -191,10 +207,15 @@ impl Collector for SlateDbMetrics {
 }
 
 impl Series {
+    /// Histograms that were never told anything are left out: there are very many of them.
+    fn is_unused(&self) -> bool {
+        matches!(self, Self::Histogram(used) if !used.is_used.load(Ordering::Relaxed))
+    }
+
     fn encode(&self, is_largest: bool, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         match self {
             Self::Counter(counter) => counter.encode(encoder),
-            Self::Histogram(histogram) => histogram.encode(encoder),
+            Self::Histogram(used) => used.histogram.encode(encoder),
             Self::Gauge(cells) => {
                 let open = cells.iter().filter_map(Weak::upgrade);
                 let values = open.map(|cell| cell.0.load(Ordering::Relaxed));

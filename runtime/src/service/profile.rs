@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
+use tracing::info;
 
 use crate::proto::{
     CpuProfileRequest, CpuProfileResponse, HeapProfileRequest, HeapProfileResponse,
@@ -163,6 +164,7 @@ impl Profiles {
         let seconds = clamped(seconds, SECONDS_DEFAULT, SECONDS_MAX);
         let began = Instant::now();
         let profiling = begin(&**profiler)?;
+        info!(call, seconds, "taking a profile");
         wait(Duration::from_secs(seconds.into()), place).await;
         let took = began.elapsed();
         let finish = move || {

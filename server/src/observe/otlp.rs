@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
@@ -42,7 +43,12 @@ pub(crate) fn from_environment() -> Result<Option<SdkTracerProvider>, OtlpError>
     if !ENDPOINTS.into_iter().any(is_set) {
         return Ok(None);
     }
-    let exporter = SpanExporter::builder().with_tonic().build()?;
+    // Without this an https endpoint would be trusted by nobody.
+    let tls = ClientTlsConfig::new().with_enabled_roots();
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_tls_config(tls)
+        .build()?;
     let mut resource = Resource::builder();
     if !is_set(SERVICE_NAME) {
         resource = resource.with_service_name("silo");

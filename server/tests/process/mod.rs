@@ -74,6 +74,12 @@ impl Site {
         Server::start(&self.config_at(self.addr, more), self.addr)
     }
 
+    /// Starts a server on the site's own port, with more in its environment.
+    pub(crate) fn start_within(&self, environment: &[(&str, &str)]) -> Server {
+        let config = self.config_at(self.addr, "");
+        Server::start_within(&config, self.addr, environment)
+    }
+
     /// Where its files lie.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -95,6 +101,10 @@ pub(crate) struct Server {
 
 impl Server {
     fn start(config: &Path, addr: SocketAddr) -> Self {
+        Self::start_within(config, addr, &[])
+    }
+
+    fn start_within(config: &Path, addr: SocketAddr, environment: &[(&str, &str)]) -> Self {
         // A file, not a pipe: a pipe that nobody reads would stop the server when it is full.
         let log = config.with_extension("log");
         let stderr = File::options()
@@ -105,6 +115,7 @@ impl Server {
         let child = silo()
             .args(["serve", "-c"])
             .arg(config)
+            .envs(environment.iter().copied())
             .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
@@ -188,10 +199,15 @@ pub(crate) fn silo() -> Command {
         "SILO_DATA",
         "SILO_GRPC_ADDR",
         "SILO_TENANCY",
+        "SILO_PERFETTO",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         "RUST_LOG",
     ] {
         command.env_remove(name);
     }
+    // Tests run side by side: not all of them can have the port that is the default.
+    command.env("SILO_METRICS_ADDR", "127.0.0.1:0");
     command
 }
 
