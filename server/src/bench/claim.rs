@@ -94,7 +94,7 @@ async fn consume(fill: &Crew, args: &ClaimArgs, tasks: u64, until: Instant) -> u
     let workers = fill.work(&shift);
     let until = tokio::time::Instant::from_std(until);
     tokio::select! {
-        () = fill.ledger.have_ended(tasks) => {}
+        () = fill.ledger.drained(tasks) => {}
         () = fill.stop.over() => {}
         () = tokio::time::sleep_until(until) => {}
     }

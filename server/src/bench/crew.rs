@@ -141,17 +141,25 @@ impl Crew {
             let began = Instant::now();
             let results = self.loader.enqueue(turn, numbers.clone()).await;
             let took = began.elapsed();
-            let mut sheet = self.board.sheet();
-            sheet.record(Timed::Enqueue, took);
+            self.board.record(Timed::Enqueue, took);
             for (number, result) in numbers.zip(results) {
                 match result {
                     Ok(()) => {
-                        sheet.jobs = sheet.jobs.saturating_add(1);
+                        self.board.job();
                         self.ledger.acknowledged(number);
                     }
-                    Err(fault) => sheet.faults.add(&fault),
+                    Err(fault) => self.board.fault(&fault),
                 }
             }
+        }
+    }
+
+    /// Waits until all jobs have ended that were acknowledged, or there is no hope for more.
+    pub(crate) async fn drained(&self) {
+        let acknowledged = self.ledger.acknowledged_so_far();
+        tokio::select! {
+            () = self.ledger.drained(acknowledged) => {}
+            () = self.board.failed() => {}
         }
     }
 

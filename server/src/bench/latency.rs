@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::BenchError;
 use crate::bench::args::LatencyArgs;
 use crate::bench::crew::{Crew, Schedule, Shift};
 use crate::bench::faults::Fault;
-use crate::bench::lifecycle::{DRAIN_MAX, audit};
+use crate::bench::lifecycle::audit;
 use crate::bench::report::{Loop, Measured};
 use crate::bench::site::Site;
 use crate::bench::stop::Stop;
@@ -52,9 +51,7 @@ pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, Ben
     let jobs = u64::from(pace.rate).saturating_mul(pace.duration);
     let arrivals = arrivals(schedule, jobs, stop);
     send_all(&crew, schedule, arrivals).await;
-    let acknowledged = crew.ledger.acknowledged_so_far();
-    // Those that have not ended then are lost, and the audit finds them.
-    let _ = timeout(DRAIN_MAX, crew.ledger.have_ended(acknowledged)).await;
+    crew.drained().await;
     let cost = site.cost(&meter).await?;
     shift.done.cancel();
     crew.board.join(workers).await;

@@ -2,11 +2,18 @@
 //! runs twice is found.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::bench::faults::{Fault, Faults};
 use crate::bench::loader::Totals;
+
+/// How long the last jobs may take.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// How long none of them may end.
+const QUIET_MAX: Duration = Duration::from_secs(10);
 
 /// What is known of every job, by number.
 #[derive(Debug, Default)]
@@ -43,11 +50,19 @@ impl Ledger {
         }
     }
 
-    /// Waits until so many jobs have ended.
-    pub(crate) async fn have_ended(&self, jobs: u64) {
+    /// Waits until so many jobs have ended, as long as any go on ending and [`DRAIN_MAX`] is not
+    /// over. What is left then is lost, and [`Self::audit`] finds it.
+    pub(crate) async fn drained(&self, jobs: u64) {
         let mut ended = self.ended.subscribe();
-        // The sender lives as long as this.
-        let _ = ended.wait_for(|ended| *ended >= jobs).await;
+        let drained = async {
+            while *ended.borrow_and_update() < jobs {
+                // The sender lives as long as this.
+                if timeout(QUIET_MAX, ended.changed()).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(DRAIN_MAX, drained).await;
     }
 
     /// How many have ended.

@@ -1,10 +1,8 @@
 //! How many jobs go through their whole life in a second, and that each does so once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::BenchError;
@@ -19,8 +17,6 @@ const TENANTS_DEFAULT: u32 = 16;
 /// Jobs that have not ended: producers wait for workers beyond that, so that what is measured is
 /// the whole life, and the end is near when producers stop.
 const BACKLOG_MAX: usize = 20_000;
-/// How long the last jobs may take.
-pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Runs the benchmark.
 ///
@@ -53,9 +49,7 @@ pub(crate) async fn run(args: &LifecycleArgs, stop: &Stop) -> Result<Measured, B
         room: Some(room),
     });
     crew.board.join(callers).await;
-    let acknowledged = crew.ledger.acknowledged_so_far();
-    // Those that have not ended then are lost, and the audit finds them.
-    let _ = timeout(DRAIN_MAX, crew.ledger.have_ended(acknowledged)).await;
+    crew.drained().await;
     let cost = site.cost(&meter).await?;
     shift.done.cancel();
     crew.board.join(workers).await;

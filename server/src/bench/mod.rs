@@ -34,7 +34,6 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 use thiserror::Error;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::args::{
@@ -55,8 +54,6 @@ use crate::serve::ServeError;
 
 /// The standard set stops after so long, whatever it has got to.
 const STANDARD_MAX: Duration = Duration::from_secs(170);
-/// How long a server that is not ours is cleaned up.
-const WORK_OFF_MAX: Duration = Duration::from_secs(60);
 
 /// Why nothing could be measured.
 #[derive(Debug, Error, Diagnostic)]
@@ -242,9 +239,8 @@ async fn work_off(site: &Site, crew: &Crew, load: &LoadArgs) {
         room: None,
         schedule: None,
     };
-    let left = crew.ledger.acknowledged_so_far();
     let workers = crew.work(&shift);
-    let _ = timeout(WORK_OFF_MAX, crew.ledger.have_ended(left)).await;
+    crew.drained().await;
     shift.done.cancel();
     crew.board.join(workers).await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::bench::faults::{Fault, Faults};
 
@@ -95,7 +96,10 @@ impl Timed {
 
 /// What all callers and workers of a benchmark count, together.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<Sheet>);
+pub(crate) struct Board {
+    sheet: Mutex<Sheet>,
+    failed: CancellationToken,
+}
 
 /// What was counted.
 #[derive(Clone, Debug, Default)]
@@ -120,18 +124,27 @@ impl Board {
 
     /// Notes what went wrong.
     pub(crate) fn fault(&self, fault: &Fault) {
-        self.sheet().faults.add(fault);
+        let mut sheet = self.sheet();
+        sheet.faults.add(fault);
+        if sheet.faults.are_too_many() {
+            self.failed.cancel();
+        }
     }
 
     /// Whether so much went wrong that there is no point in going on.
     pub(crate) fn has_failed(&self) -> bool {
-        self.sheet().faults.are_too_many()
+        self.failed.is_cancelled()
+    }
+
+    /// Waits until it has.
+    pub(crate) async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// All of it at once.
     pub(crate) fn sheet(&self) -> MutexGuard<'_, Sheet> {
         // Every step leaves the sheet whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sheet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for all of these.
