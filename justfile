@@ -24,6 +24,10 @@ fmt:
 demo:
     cargo run --release --bin silo -- demo
 
+# How fast a server is here, three times with fsync and without; `just bench --tenants 1000`.
+bench *arguments:
+    scripts/bench {{ arguments }}
+
 # The book, opened in a browser.
 docs:
     mdbook serve docs --open

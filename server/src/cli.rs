@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::args::Bench;
 use crate::config::verb::ConfigArgs;
 use crate::demo::Demo;
 use crate::observe::ObserveArgs;
@@ -22,6 +23,7 @@ pub(crate) struct Cli {
     /// For whom results are written.
     #[arg(long, value_enum, global = true, env = "SILO_OUTPUT", default_value_t)]
     pub(crate) output: Output,
+
     #[command(flatten)]
     pub(crate) observe: ObserveArgs,
 
@@ -40,6 +42,8 @@ pub(crate) enum Verb {
     Demo(Demo),
     /// Look at a configuration: is it right, what holds, what can be set?
     Config(ConfigArgs),
+    /// Measure how fast a server is, and what it costs.
+    Bench(Box<Bench>),
 }
 
 #[derive(Debug, Args)]

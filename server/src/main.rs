@@ -5,12 +5,14 @@
 //! * [`serve`]: a server until it is told to stop, or must
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
+//! * [`bench`]: how fast, and at what cost
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`observe`]: metrics, traces and profiles of a server
 //! * [`telemetry`]: where log lines and spans go
 //! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
 //!   how they show results, how they end
 
+mod bench;
 mod cli;
 mod config;
 mod connect;
@@ -67,6 +69,7 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
             let observe = dev.observe.clone();
             serve::serve(Config::for_development(dev), environment, &observe)
         }
+        (Some(Verb::Bench(bench)), _) => bench::bench(&bench, output),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (Some(Verb::Config(args)), outer) => {
             config::verb::run(&args, outer.as_deref(), environment, output)

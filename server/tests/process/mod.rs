@@ -151,6 +151,16 @@ impl Server {
         self.signal("-HUP");
     }
 
+    /// Stops it where it is.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
     fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([name, &self.child.as_ref().unwrap().id().to_string()])
