@@ -4,6 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+use silo_core::shard::command::Command;
+use silo_core::shard::reply::Reply;
+use silo_core::table::job::JobKey;
+use silo_core::types::name::JobId;
+use silo_core::types::tenant::Tenant;
 use silo_runtime::client::Client as Rust;
 use silo_runtime::client::await_job::Awaited;
 use silo_runtime::client::options::ClientOptions;
@@ -13,7 +19,7 @@ use silo_runtime::proto::{
     AwaitJobRequest, AwaitJobResponse, EnqueueRequest, JobStatus, Retention, Task,
 };
 use silo_runtime::service::ServiceOptions;
-use silo_test_faults::fault::{Fault, Requests, Trouble as Failing};
+use silo_test_faults::fault::{Fault, Operation, Requests, Trouble as Failing};
 use silo_tests::messages::{
     NIL, PAYLOAD, bytes as bytes_of, cancel, data, delete, enqueue, failure, get, lease_one,
     refused, report, restart, result, success,
@@ -268,19 +274,39 @@ async fn a_thousand_who_wait_are_all_told() -> Result<(), Trouble> {
 }
 
 #[silo::test]
-async fn an_end_in_the_moment_of_asking_is_not_missed() -> Result<(), Trouble> {
+async fn an_end_that_is_durable_with_the_question_is_not_missed() -> Result<(), Trouble> {
     let server = Server::start(Setup::default()).await?;
     let mut client = server.client().await?;
-    let mut answers = Vec::new();
-    for number in 0..400 {
-        let id = format!("job-{number}");
-        let task = running(&mut client, enqueue(&id)).await?;
-        answers.push(ask(&client, wait(&id, LONG)));
-        client.report_outcome(report(&task, success())).await?;
-    }
-    for answer in answers {
-        assert_eq!(told(answer).await??.status(), JobStatus::Succeeded);
-    }
+    let job = EnqueueRequest {
+        start_at_ms: i64::MAX / 2,
+        ..enqueue("job")
+    };
+    client.enqueue(job).await?;
+    let shards = server.node.shards();
+    let shard = shards.first().ok_or("a shard")?;
+    let key = JobKey {
+        tenant: Tenant::single(),
+        job: JobId::parse("job")?,
+    };
+    // While the log is being written, what the call looks at and the end come into one round of it.
+    let log = Requests::of([Operation::Put]).within("/wal/");
+    let fault = server.faulty.inject(Fault::Waits, log);
+    let other = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.enqueue(enqueue("other")).await }
+    });
+    fault.struck(1).await;
+    let mut expedited = Box::pin(shard.call(Command::Expedite(key.clone())));
+    assert!((&mut expedited).now_or_never().is_none());
+    let answer = ask(&client, wait("job", LONG));
+    waiting(&server, 1).await;
+    let mut cancelled = Box::pin(shard.call(Command::Cancel(key)));
+    assert!((&mut cancelled).now_or_never().is_none());
+    fault.end();
+    assert_eq!(expedited.await?, Reply::Expedited);
+    assert_eq!(cancelled.await?, Reply::Cancelled);
+    assert_eq!(told(answer).await??.status(), JobStatus::Cancelled);
+    other.await??;
     server.stop().await
 }
 
