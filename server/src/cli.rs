@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::completions::Completions;
+use crate::job::Job;
 use crate::output::Output;
+use crate::work::Work;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
@@ -32,6 +35,10 @@ pub(crate) enum Verb {
     Dev(Dev),
     /// See it work: a server, workers and a few hundred jobs in one process, in a fresh folder.
     Demo(Demo),
+    #[command(subcommand)]
+    Job(Job),
+    Work(Box<Work>),
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]

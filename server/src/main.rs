@@ -7,21 +7,30 @@
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`telemetry`]: where log lines go
-//! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
-//!   how they show results, how they end
+//! * [`job`], [`work`], [`completions`]: commands that call a server, and one that helps to type them
+//! * [`connect`], [`input`], [`output`], [`failure`], [`exit`]: what commands share that call a
+//!   server: how they reach it, what they read, how they show results and failures, how they end
+//! * [`data`], [`moment`], [`table`]: payloads, times and tables as people read them
 
 mod cli;
+mod completions;
 mod config;
 mod connect;
+mod data;
 mod demo;
 mod exit;
+mod failure;
+mod input;
+mod job;
+mod moment;
 mod output;
 mod serve;
 mod service_config;
+mod table;
 mod telemetry;
 mod tls;
+mod work;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -30,6 +39,7 @@ use tikv_jemallocator::Jemalloc;
 use crate::cli::{Cli, Verb};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::failure::About;
 use crate::output::say;
 
 /// Takes less memory than glibc's allocator, and gives back what a burst of work took.
@@ -37,15 +47,12 @@ use crate::output::say;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    failure::install();
     let cli = Cli::parse();
+    let output = cli.output;
     match run(cli) {
         Ok(code) => code,
-        Err(report) => {
-            // The report is what the user came for; there is no better place to say that even this
-            // could not be written.
-            let _ = writeln!(std::io::stderr(), "{report:?}");
-            Exit::of_report(&report).into()
-        }
+        Err(report) => output.tell(&report, &About::default()).into(),
     }
 }
 
@@ -58,6 +65,9 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
         (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
+        (Some(Verb::Job(job)), _) => Ok(job::run(job, cli.output)?.into()),
+        (Some(Verb::Work(work)), _) => Ok(work::run(*work, cli.output)?.into()),
+        (Some(Verb::Completions(shell)), _) => Ok(completions::run(&shell)?.into()),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())

@@ -223,14 +223,14 @@ async fn announce(node: &Node) -> Infallible {
     std::future::pending().await
 }
 
-/// The signals that ask a server to stop.
-struct Stop {
+/// The signals that ask a process to stop.
+pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         Ok(Self {
@@ -239,7 +239,7 @@ impl Stop {
         })
     }
 
-    async fn heard(&mut self) -> &'static str {
+    pub(crate) async fn heard(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
