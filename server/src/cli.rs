@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::completions::Completions;
+use crate::help_pages::HelpPages;
 use crate::job::Job;
 use crate::output::Output;
+use crate::shard::Shard;
 use crate::work::Work;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
@@ -38,7 +40,10 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Job(Job),
     Work(Box<Work>),
+    #[command(subcommand)]
+    Shard(Shard),
     Completions(Completions),
+    HelpPages(HelpPages),
 }
 
 #[derive(Debug, Args)]

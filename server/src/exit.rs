@@ -9,9 +9,11 @@ use silo_runtime::client::error::Error as ClientError;
 use tonic::Code;
 
 use crate::input::InputError;
+use crate::job::import::NotImported;
 use crate::job::view::NotWell;
 use crate::output::OutputError;
 use crate::serve::ServeError;
+use crate::shard::named::ShardError;
 
 /// What a command's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,6 +59,12 @@ impl Exit {
             Some(NotWell::Cancelled { .. }) => return Self::JobCancelled,
             Some(NotWell::NotYet { .. }) => return Self::NotYet,
             None => {}
+        }
+        if let Some(ShardError::Unknown(_)) = report.downcast_ref() {
+            return Self::NotFound;
+        }
+        if report.downcast_ref::<NotImported>().is_some() {
+            return Self::Refused;
         }
         if report.downcast_ref::<InputError>().is_some() {
             return Self::Usage;

@@ -7,7 +7,8 @@
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`telemetry`]: where log lines go
-//! * [`job`], [`work`], [`completions`]: commands that call a server, and one that helps to type them
+//! * [`job`], [`work`], [`shard`]: commands that call a server
+//! * [`completions`], [`help_pages`]: the command line as scripts of shells, and as a page
 //! * [`connect`], [`input`], [`output`], [`failure`], [`exit`]: what commands share that call a
 //!   server: how they reach it, what they read, how they show results and failures, how they end
 //! * [`data`], [`moment`], [`table`]: payloads, times and tables as people read them
@@ -20,12 +21,14 @@ mod data;
 mod demo;
 mod exit;
 mod failure;
+mod help_pages;
 mod input;
 mod job;
 mod moment;
 mod output;
 mod serve;
 mod service_config;
+mod shard;
 mod table;
 mod telemetry;
 mod tls;
@@ -67,6 +70,8 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
         (Some(Verb::Job(job)), _) => Ok(job::run(job, cli.output)?.into()),
         (Some(Verb::Work(work)), _) => Ok(work::run(*work, cli.output)?.into()),
+        (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, cli.output)?.into()),
+        (Some(Verb::HelpPages(_)), _) => Ok(help_pages::run()?.into()),
         (Some(Verb::Completions(shell)), _) => Ok(completions::run(&shell)?.into()),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;

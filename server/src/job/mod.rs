@@ -10,8 +10,9 @@ mod each;
 mod enqueue;
 mod expedite;
 mod get;
-mod import;
+pub(crate) mod import;
 mod lines;
+mod quarantined;
 mod restart;
 mod result;
 mod shape;
@@ -35,6 +36,7 @@ pub(crate) enum Job {
     Expedite(expedite::Args),
     Delete(delete::Args),
     Import(import::Args),
+    Quarantined(quarantined::Args),
 }
 
 /// Runs one of these commands.
@@ -43,38 +45,42 @@ pub(crate) fn run(job: Job, output: Output) -> miette::Result<Exit> {
         Job::Enqueue(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Get(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Result(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Wait(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Cancel(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Restart(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Expedite(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Delete(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
         Job::Import(args) => args
             .connect
             .clone()
-            .run(async |client| args.run(client, output).await),
+            .run(async |it| args.run(it, output).await),
+        Job::Quarantined(args) => args
+            .connect
+            .clone()
+            .run(async |it| args.run(it, output).await),
     }
 }

@@ -10,13 +10,14 @@ use crate::exit::Exit;
 use crate::failure::CallFailed;
 use crate::moment::shown;
 use crate::output::{Output, Show, say};
+use crate::shard::named::find;
 use crate::table::table;
 
 /// List the jobs that were set aside because a row of theirs is damaged: of all tenants, unless
 /// one is named.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Args {
-    /// Only jobs of this shard.
+    /// Only jobs of this shard: its id, or as much of it as no other begins with.
     #[arg(long, value_name = "SHARD", env = "SILO_SHARD")]
     shard: Option<String>,
 
@@ -35,10 +36,13 @@ struct Quarantined {
 
 impl Args {
     pub(crate) async fn run(self, client: Client, output: Output) -> miette::Result<Exit> {
-        let failed = || CallFailed::of("list quarantined jobs");
-        let jobs = client.quarantined(self.shard.as_deref()).await;
-        let jobs = jobs.map_err(failed())?.into_iter().map(Quarantined::new);
-        let jobs: Vec<_> = jobs.collect();
+        let mut jobs = Vec::new();
+        for shard in self.shards(&client).await? {
+            let page = client.quarantined(&shard).await;
+            let what = format!("list quarantined jobs of shard {shard}");
+            let page = page.map_err(CallFailed::of(what))?;
+            jobs.extend(page.into_iter().map(Quarantined::new));
+        }
         match output {
             Output::Json => jobs.iter().try_for_each(|job| output.show(job))?,
             Output::Text if jobs.is_empty() => say("no job is quarantined")?,
@@ -48,6 +52,25 @@ impl Args {
             }
         }
         Ok(Exit::Done)
+    }
+
+    /// The one that was named, or that of the tenant, or all.
+    async fn shards(&self, client: &Client) -> miette::Result<Vec<String>> {
+        let info = client.cluster_info().await;
+        let all = info
+            .map_err(CallFailed::of("list the shards"))?
+            .shard_owners;
+        if let Some(name) = &self.shard {
+            return Ok(vec![find(&all, name)?.shard_id.clone()]);
+        }
+        let has_tenant = self
+            .connect
+            .tenant
+            .as_ref()
+            .is_some_and(|name| !name.is_empty());
+        let of_tenant = client.shard_of_tenant().filter(|_| has_tenant);
+        let of_all = || all.into_iter().map(|shard| shard.shard_id).collect();
+        Ok(of_tenant.map_or_else(of_all, |shard| vec![shard]))
     }
 }
 
