@@ -15,20 +15,23 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use common::{
     Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
-    lease_job, of_tenant, plain, queue, report, request, retrying, success,
+    lease_job, of_tenant, plain, queue, report, request, retrying, success, tenant,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use silo_core::shard::commands::import::{Import, ImportJob};
 use silo_core::shard::commands::inspect::ListSetAside;
+use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
+use silo_core::table::Table as _;
 use silo_core::table::key::{Key, KeyRange, successor};
+use silo_core::table::state::{States, Status};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
@@ -222,6 +225,13 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
             after: None,
             jobs_max: tasks_max,
         }),
+        Command::List(list("t0", tasks_max)),
+        Command::List(List {
+            statuses: [Status::Scheduled, Status::Failed].into(),
+            prefix: IdPrefix::parse("j1").ok(),
+            after: Some(States::key(key)),
+            ..list("t1", tasks_max)
+        }),
         get(key),
         Command::Result(key.clone()),
         Command::Tick,
@@ -236,6 +246,18 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
         }
     }
     commands
+}
+
+/// All jobs of a tenant.
+fn list(of: &str, jobs_max: u32) -> List {
+    List {
+        tenant: tenant(of),
+        statuses: BTreeSet::new(),
+        group: None,
+        prefix: None,
+        after: None,
+        jobs_max,
+    }
 }
 
 fn config() -> ProptestConfig {
@@ -304,4 +326,25 @@ fn nothing_known_takes_few_rounds_however_unequal_tenants_are() {
     }
     let rounds = assert_same(&mut shard, &lease("g", 200), &[false]);
     assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_few_of_the_jobs_are_listed() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for number in 0..700 {
+        let key = shard.enqueue(of_tenant("t", &format!("j{number:03}")));
+        if number % 100 == 0 {
+            shard.cancel(&key);
+        }
+    }
+    let all = Command::List(list("t", 500));
+    let rounds = assert_same(&mut shard, &all, &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds} rounds for many");
+    let few = List {
+        statuses: [Status::Cancelled].into(),
+        ..list("t", 500)
+    };
+    let rounds = assert_same(&mut shard, &Command::List(few), &[false]);
+    assert_eq!(rounds, 2, "the states, and what belongs to the few");
 }

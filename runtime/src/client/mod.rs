@@ -2,6 +2,7 @@
 //! and tries again what may be tried again.
 
 pub mod address;
+pub mod await_job;
 pub(crate) mod backoff;
 pub mod bulk;
 mod call;
@@ -10,6 +11,7 @@ pub mod enqueue;
 mod entropy;
 pub mod error;
 pub mod import;
+pub mod list;
 mod manage;
 mod operate;
 pub mod options;

@@ -1,10 +1,10 @@
 //! Requests that name the shard they are for.
 
 use crate::proto::{
-    CancelJobRequest, CompactShardRequest, DeleteJobRequest, EnqueueBatchRequest, EnqueueRequest,
-    ExpediteJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
+    AwaitJobRequest, CancelJobRequest, CompactShardRequest, DeleteJobRequest, EnqueueBatchRequest,
+    EnqueueRequest, ExpediteJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
     GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, HeartbeatRequest,
-    HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest,
+    HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ListJobsRequest,
     ListQuarantinedJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest,
     ReportRefreshOutcomeRequest, RestartJobRequest,
 };
@@ -25,6 +25,7 @@ macro_rules! routed {
 }
 
 routed!(
+    AwaitJobRequest,
     CancelJobRequest,
     CompactShardRequest,
     DeleteJobRequest,
@@ -36,6 +37,7 @@ routed!(
     GetShardStorageInfoRequest,
     HeartbeatRequest,
     ImportJobRequest,
+    ListJobsRequest,
     ListQuarantinedJobsRequest,
     ReportOutcomeRequest,
     ReportRefreshOutcomeRequest,

@@ -6,6 +6,7 @@
 //! * [`working_set`]: a bounded cache of rows by key interval, behind the core's `View`
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
+//! * [`watched`]: jobs whose end somebody waits for; [`endings`]: whom to tell of it
 //! * [`limits`]: every bound of the stage
 //! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
 //! * [`flushing`]: when to make what was accepted durable
@@ -15,6 +16,7 @@
 //! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
 
 pub mod driver;
+pub mod endings;
 pub mod flushing;
 mod format;
 pub mod limits;
@@ -29,4 +31,5 @@ pub mod shard;
 pub mod stage;
 pub mod trace;
 pub mod waiters;
+pub mod watched;
 pub mod working_set;
