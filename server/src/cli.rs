@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::completions::Completions;
+use crate::demo::Demo;
 use crate::help_pages::HelpPages;
 use crate::job::Job;
 use crate::output::Output;
@@ -35,7 +36,8 @@ pub(crate) enum Verb {
     Serve(Serve),
     /// Run a server for development: data in a folder that is kept, `ResetShards` allowed.
     Dev(Dev),
-    /// See it work: a server, workers and a few hundred jobs in one process, in a fresh folder.
+    /// See it work: a server, workers and jobs in one process, in a fresh folder. A worker is killed,
+    /// then the server; nothing is lost.
     Demo(Demo),
     #[command(subcommand)]
     Job(Job),
@@ -76,28 +78,4 @@ pub(crate) struct Dev {
     /// Whether callers name a tenant.
     #[arg(long, env = "SILO_TENANCY")]
     pub(crate) tenancy: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// Jobs to enqueue, at least 60.
-    #[arg(long, value_name = "N", env = "SILO_DEMO_JOBS", default_value_t = 300,
-          value_parser = clap::value_parser!(u32).range(60..=100_000))]
-    pub(crate) jobs: u32,
-
-    /// Keep the demo's data in this folder, which must not exist; else it goes to a temporary one.
-    #[arg(long, value_name = "DIR", env = "SILO_DEMO_DATA")]
-    pub(crate) data: Option<PathBuf>,
-
-    /// What to print besides the table.
-    #[arg(long, value_enum, env = "SILO_DEMO_LOG", default_value_t = DemoLog::Quiet)]
-    pub(crate) log: DemoLog,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DemoLog {
-    /// Nothing.
-    Quiet,
-    /// The server's log, on standard error.
-    Server,
 }

@@ -60,6 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> miette::Result<ExitCode> {
+    let output = cli.output;
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref())?;
@@ -67,12 +68,12 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
         }
         (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
         (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
-        (Some(Verb::Demo(demo)), _) => demo::demo(&demo),
-        (Some(Verb::Job(job)), _) => Ok(job::run(job, cli.output)?.into()),
-        (Some(Verb::Work(work)), _) => Ok(work::run(*work, cli.output)?.into()),
-        (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, cli.output)?.into()),
+        (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
+        (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
+        (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, output)?.into()),
         (Some(Verb::HelpPages(_)), _) => Ok(help_pages::run()?.into()),
         (Some(Verb::Completions(shell)), _) => Ok(completions::run(&shell)?.into()),
+        (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())

@@ -1,207 +1,171 @@
 //! What happens in the demo, in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use silo_runtime::client::Client;
 use silo_runtime::client::enqueue::Enqueue;
 use silo_runtime::client::error::Error;
-use silo_runtime::client::task::Outcome;
-use silo_runtime::proto::{RetryPolicy, Task};
-use silo_runtime::worker::Worker;
-use silo_runtime::worker::job::Job;
-use silo_runtime::worker::options::WorkerOptions;
-use tokio::sync::{mpsc, watch};
+use silo_runtime::proto::Task;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
-/// Whose jobs the demo has.
-pub(crate) const TENANTS: [&str; 4] = ["acme", "birch", "cedar", "dune"];
-/// The priorities they come in.
-const PRIORITIES: [u32; 3] = [0, 10, 50];
-/// The queue that the workers ask.
-const GROUP: &str = "demo";
-/// Tasks that worker A holds when it is killed.
-const DOOMED_TASKS: usize = 8;
-/// Worker A's leases: short, so that the demo does not wait long for them to expire.
-const DOOMED_LEASE_MS: u32 = 1000;
+use crate::demo::DemoError;
+use crate::demo::cast::{Key, Part, TENANTS, plain};
+use crate::demo::ending::until_ended;
+use crate::demo::progress::Progress;
+use crate::demo::stage::Stage;
+use crate::demo::workers::{Seen, WorkerB, take_and_die};
+
 /// Calls in flight while jobs are enqueued.
 const ENQUEUES_MAX: usize = 64;
-/// The code that the failing job fails with.
-pub(crate) const FAILURE_CODE: &str = "FLAKY";
-
-/// The demo, before it is played.
-pub(crate) struct Script {
-    client: Client,
-    jobs: u32,
-    ended: Arc<AtomicU32>,
-}
+/// How long the server is gone.
+const OUTAGE: Duration = Duration::from_millis(400);
 
 /// What was done, to be compared with what the server says.
 pub(crate) struct Record {
-    /// Every job, by tenant and id, with its payload.
-    pub(crate) jobs: BTreeMap<(String, String), Bytes>,
-    /// The job that fails once.
-    pub(crate) flaky: (String, String),
+    /// Every job that was acknowledged, with its payload.
+    pub(crate) jobs: BTreeMap<Key, Bytes>,
+    /// When the delayed job may start, in ms since the epoch.
+    pub(crate) start_at_ms: i64,
     /// What worker A held when it was killed.
     pub(crate) doomed: Vec<Task>,
+    /// What worker B has seen.
+    pub(crate) seen: Arc<Seen>,
+    /// How long the last job took that was enqueued before the server was killed, until it had
+    /// ended.
+    pub(crate) recovered: Duration,
 }
 
-impl Script {
-    pub(crate) fn new(client: Client, jobs: u32) -> Self {
-        Self {
-            client,
-            jobs,
-            ended: Arc::default(),
+/// Plays it: so many jobs, on this stage. Answers with the stage as it is then.
+pub(crate) async fn play(
+    stage: Stage,
+    client: &Client,
+    jobs: u32,
+    now_ms: i64,
+    progress: &Progress,
+) -> Result<(Stage, Record), DemoError> {
+    let mut acknowledged = enqueue_many(client, jobs, now_ms).await?;
+    progress.tell(format!(
+        "{} jobs of {} tenants are enqueued and durable, in three priorities; one may only start \
+         in {:.1} s",
+        acknowledged.len(),
+        TENANTS.len(),
+        Duration::from_millis(crate::demo::cast::DELAY_MS.unsigned_abs()).as_secs_f64(),
+    ));
+    cancel(client, Part::CancelledEarly).await?;
+    progress.tell("a job that was not due yet is cancelled");
+
+    let doomed = take_and_die(client).await;
+    progress.tell(format!(
+        "worker A has taken {} jobs and is killed; nobody is told",
+        doomed.len()
+    ));
+
+    let worker = WorkerB::start(client);
+    progress.tell("worker B begins");
+    let seen = Arc::clone(&worker.seen);
+    let watching = follow(&seen, progress);
+    let playing = async {
+        let late = Part::CancelledLate.key().unwrap_or_default();
+        seen.begun(&late).await;
+        cancel(client, Part::CancelledLate).await?;
+        progress.tell("a job that runs is asked to stop");
+
+        seen.done(acknowledged.len() / 2).await;
+        let (key, payload) = enqueue(client, Part::LastWord, now_ms).await?;
+        acknowledged.insert(key.clone(), payload);
+        progress.tell("one more job is acknowledged, and the server is killed in the same instant");
+        let killed_at = Instant::now();
+        let stage = stage.kill_and_restart(sleep(OUTAGE)).await?;
+        progress.tell(format!(
+            "a new server is open on the same data, {:.0} ms after the kill ({:.0} of them waited)",
+            killed_at.elapsed().as_secs_f64() * 1000.0,
+            OUTAGE.as_secs_f64() * 1000.0,
+        ));
+        until_ended(client, [&key]).await?;
+        let recovered = killed_at.elapsed();
+        until_ended(client, acknowledged.keys()).await?;
+        Ok::<_, DemoError>((stage, recovered))
+    };
+    let (stage, recovered) = tokio::select! {
+        played = playing => played?,
+        never = watching => match never {},
+    };
+    progress.tell("every job has ended");
+    worker.stop().await;
+    let record = Record {
+        jobs: acknowledged,
+        start_at_ms: now_ms.saturating_add(crate::demo::cast::DELAY_MS),
+        doomed,
+        seen,
+        recovered,
+    };
+    Ok((stage, record))
+}
+
+/// Shows how many jobs are done.
+async fn follow(seen: &Seen, progress: &Progress) -> std::convert::Infallible {
+    let mut done = seen.follow();
+    loop {
+        progress.ended(u64::try_from(done.borrow_and_update().len()).unwrap_or(u64::MAX));
+        if done.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
+}
 
-    /// Jobs that have not ended yet.
-    pub(crate) fn left(&self) -> u32 {
-        self.jobs.saturating_sub(self.ended.load(Ordering::Relaxed))
-    }
+async fn cancel(client: &Client, part: Part) -> Result<(), Error> {
+    let (tenant, id) = part.key().unwrap_or_default();
+    client.with_tenant(tenant).cancel(&id).await
+}
 
-    /// Enqueues, kills a worker, works until every job has ended.
-    pub(crate) async fn play(&self) -> Result<Record, Error> {
-        let jobs = self.enqueue_all().await?;
-        let flaky_key = (TENANTS[0].to_owned(), flaky_id());
-        let doomed = self.kill_a_worker().await;
-        self.work(u32::try_from(jobs.len()).unwrap_or(u32::MAX))
-            .await;
-        Ok(Record {
-            jobs,
-            flaky: flaky_key,
-            doomed,
-        })
-    }
+async fn enqueue(client: &Client, part: Part, now_ms: i64) -> Result<(Key, Bytes), Error> {
+    let (tenant, _) = part.key().unwrap_or_default();
+    let client = client.with_tenant(tenant.clone());
+    let job = part.job(now_ms);
+    let payload = job.payload.clone();
+    Ok(((tenant, client.enqueue(job).await?), payload))
+}
 
-    async fn enqueue_all(&self) -> Result<BTreeMap<(String, String), Bytes>, Error> {
-        let mut calls = JoinSet::new();
-        let mut jobs = BTreeMap::new();
-        for number in 0..self.jobs {
-            while calls.len() >= ENQUEUES_MAX {
-                collect(&mut calls, &mut jobs).await?;
-            }
-            let tenant = pick(&TENANTS, number);
-            let client = self.client.with_tenant(tenant);
-            let job = self.job(number);
-            let (tenant, payload) = (tenant.to_owned(), job.payload.clone());
-            calls.spawn(async move { Ok(((tenant, client.enqueue(job).await?), payload)) });
-        }
-        while !calls.is_empty() {
+/// Everything but the last word: those with a part, and plain ones until there are so many.
+async fn enqueue_many(
+    client: &Client,
+    count: u32,
+    now_ms: i64,
+) -> Result<BTreeMap<Key, Bytes>, Error> {
+    let parts = Part::ALL
+        .iter()
+        .filter(|(part, ..)| *part != Part::LastWord);
+    let parted = parts.map(|(part, tenant, _)| (*tenant, part.job(now_ms)));
+    let of_parts = u32::try_from(Part::ALL.len()).unwrap_or_default();
+    let many = (0..count.saturating_sub(of_parts)).map(plain);
+    let mut calls = JoinSet::new();
+    let mut jobs = BTreeMap::new();
+    for (tenant, job) in many.chain(parted) {
+        while calls.len() >= ENQUEUES_MAX {
             collect(&mut calls, &mut jobs).await?;
         }
-        Ok(jobs)
+        calls.spawn(enqueue_one(client.with_tenant(tenant), tenant, job));
     }
-
-    fn job(&self, number: u32) -> Enqueue {
-        // MessagePack: a 32-bit unsigned integer.
-        let mut payload = vec![0xce];
-        payload.extend_from_slice(&number.to_be_bytes());
-        let tenants = u32::try_from(TENANTS.len()).unwrap_or(1);
-        let round = number.checked_div(tenants).unwrap_or(0);
-        let mut job = Enqueue::new(GROUP, payload);
-        job.priority = pick(&PRIORITIES, round);
-        // The last job of the first tenant fails once and has one retry.
-        if round.checked_mul(tenants) == Some(number) && number.saturating_add(tenants) >= self.jobs
-        {
-            job.id = Some(flaky_id());
-            job.retry_policy = Some(RetryPolicy {
-                retry_count: 1,
-                initial_interval_ms: 500,
-                backoff_factor: 2.0,
-                ..RetryPolicy::default()
-            });
-        }
-        job
+    while !calls.is_empty() {
+        collect(&mut calls, &mut jobs).await?;
     }
-
-    /// Worker A takes tasks, keeps their leases for a while, and is gone without a word.
-    async fn kill_a_worker(&self) -> Vec<Task> {
-        let mut options = WorkerOptions::new(GROUP, "worker-a");
-        options.concurrency = DOOMED_TASKS;
-        options.lease_ms = Some(DOOMED_LEASE_MS);
-        let (taken, mut tasks) = mpsc::unbounded_channel();
-        let worker = Worker::new(self.client.clone(), options, move |job: Job| {
-            let taken = taken.clone();
-            async move {
-                // Nobody listens any more when the worker is being killed.
-                let _ = taken.send(Task::clone(&job.task));
-                std::future::pending().await
-            }
-        });
-        let running = tokio::spawn(worker.run(CancellationToken::new()));
-        let mut doomed = Vec::new();
-        while doomed.len() < DOOMED_TASKS {
-            match tasks.recv().await {
-                Some(task) => doomed.push(task),
-                None => break,
-            }
-        }
-        // Long enough for a heartbeat of each task: a lease without one counts as lost, not
-        // crashed.
-        tokio::time::sleep(Duration::from_millis(u64::from(DOOMED_LEASE_MS) / 2)).await;
-        running.abort();
-        doomed
-    }
-
-    /// Worker B works until as many jobs have succeeded as there are.
-    async fn work(&self, jobs: u32) {
-        let mut options = WorkerOptions::new(GROUP, "worker-b");
-        options.concurrency = 32;
-        options.idle_max = Duration::from_millis(50);
-        let ended = Arc::clone(&self.ended);
-        let (progress, mut seen) = watch::channel(0);
-        let failed_once = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-        let handler = move |job: Job| {
-            let outcome = handle(&job, &failed_once);
-            if matches!(outcome, Outcome::Success(_)) {
-                progress.send_replace(ended.fetch_add(1, Ordering::Relaxed).saturating_add(1));
-            }
-            std::future::ready(outcome)
-        };
-        let worker = Worker::new(self.client.clone(), options, handler);
-        let stop = CancellationToken::new();
-        let running = worker.run(stop.clone());
-        let finish = async {
-            // The worker outlives the handler that sends; it ends when it is told to.
-            let _ = seen.wait_for(|ended| *ended >= jobs).await;
-            stop.cancel();
-        };
-        // Draining waits until every report is acknowledged.
-        tokio::join!(running, finish);
-    }
+    Ok(jobs)
 }
 
-/// Answers with the payload; the job that is to fail once fails the first time.
-fn handle(job: &Job, failed_once: &std::sync::Mutex<BTreeSet<String>>) -> Outcome {
-    let mut failed = failed_once
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if job.task.job_id == flaky_id() && failed.insert(job.task.job_id.clone()) {
-        return Outcome::failure(FAILURE_CODE, Bytes::new());
-    }
-    Outcome::Success(job.payload())
+async fn enqueue_one(client: Client, tenant: &str, job: Enqueue) -> Result<(Key, Bytes), Error> {
+    let payload = job.payload.clone();
+    Ok(((tenant.to_owned(), client.enqueue(job).await?), payload))
 }
 
-fn flaky_id() -> String {
-    "fails-once".to_owned()
-}
-
-fn pick<T: Copy + Default>(from: &[T], number: u32) -> T {
-    let count = u32::try_from(from.len()).unwrap_or(1);
-    let index = usize::try_from(number.checked_rem(count).unwrap_or(0)).unwrap_or(0);
-    from.get(index).copied().unwrap_or_default()
-}
-
-type Enqueued = Result<((String, String), Bytes), Error>;
+type Enqueued = Result<(Key, Bytes), Error>;
 
 async fn collect(
     calls: &mut JoinSet<Enqueued>,
-    jobs: &mut BTreeMap<(String, String), Bytes>,
+    jobs: &mut BTreeMap<Key, Bytes>,
 ) -> Result<(), Error> {
     if let Some(joined) = calls.join_next().await {
         let (key, payload) = joined.map_err(|e| Error::OutcomeUnknown(e.to_string()))??;

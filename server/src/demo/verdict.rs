@@ -1,163 +1,292 @@
-//! What must be true when the demo ends, and the table that says what was.
+//! What must be true when the demo ends, and what is shown of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use serde::Serialize;
 use silo_runtime::client::Client;
 use silo_runtime::client::error::Error;
 use silo_runtime::client::payload;
 use silo_runtime::proto::{AttemptStatus, GetJobResponse, JobAttempt, JobStatus};
 use tokio::task::JoinSet;
 
-use crate::demo::script::{FAILURE_CODE, Record, TENANTS};
+use crate::demo::cast::{BACKOFF_MS, FAILURE_CODE, Key, Part, TENANTS};
+use crate::demo::progress::Event;
+use crate::demo::script::Record;
+use crate::demo::workers::CONCURRENCY;
+use crate::output::Show;
 
 const CRASHED_CODE: &str = "WORKER_CRASHED";
 /// Calls in flight while jobs are looked at.
 const GETS_MAX: usize = 64;
 
 /// What was found.
+#[derive(Serialize)]
 pub(crate) struct Verdict {
-    tenants: BTreeMap<String, Tally>,
-    claims: Vec<(String, bool)>,
+    /// Whether all was as expected.
+    good: bool,
+    took_ms: u64,
+    tenants: Vec<Tally>,
+    checks: Vec<Check>,
+    events: Vec<Event>,
 }
 
 /// What became of one tenant's jobs.
-#[derive(Default)]
+#[derive(Serialize)]
 struct Tally {
-    jobs: u32,
-    succeeded: u32,
-    attempts: u32,
-    failed_attempts: u32,
-    crashed_attempts: u32,
-    wrong_results: u32,
+    tenant: String,
+    jobs: usize,
+    succeeded: usize,
+    failed: usize,
+    cancelled: usize,
+    attempts: usize,
+    retried: usize,
+    crashed: usize,
+    /// From enqueue to end, the median of all jobs, in milliseconds.
+    median_ms: i64,
+    /// The longest.
+    max_ms: i64,
 }
 
+/// Something that was expected.
+#[derive(Serialize)]
+struct Check {
+    expected: String,
+    holds: bool,
+}
+
+type Jobs = BTreeMap<Key, GetJobResponse>;
+
 /// Looks at every job.
-pub(crate) async fn judge(client: &Client, record: &Record) -> Result<Verdict, Error> {
+pub(crate) async fn judge(
+    client: &Client,
+    record: &Record,
+    (events, took): (Vec<Event>, Duration),
+) -> Result<Verdict, Error> {
     let jobs = look_at_all(client, record).await?;
-    let mut tenants: BTreeMap<String, Tally> = BTreeMap::new();
-    for (key, job) in &jobs {
-        let tally = tenants.entry(key.0.clone()).or_default();
-        add(&mut tally.jobs, true);
-        add(&mut tally.succeeded, job.status() == JobStatus::Succeeded);
-        let right = record
-            .jobs
-            .get(key)
-            .is_some_and(|p| *p == payload::unpack(job.result.clone()));
-        add(&mut tally.wrong_results, !right);
-        for attempt in &job.attempts {
-            add(&mut tally.attempts, true);
-            add(
-                &mut tally.failed_attempts,
-                ended_with(attempt, FAILURE_CODE),
-            );
-            add(
-                &mut tally.crashed_attempts,
-                ended_with(attempt, CRASHED_CODE),
-            );
-        }
-    }
-    let claims = claims(record, &jobs, &tenants);
-    Ok(Verdict { tenants, claims })
+    let checks = checks(record, &jobs);
+    Ok(Verdict {
+        good: checks.iter().all(|check| check.holds),
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        tenants: TENANTS.map(|tenant| tally(tenant, &jobs)).into(),
+        checks,
+        events,
+    })
 }
 
 impl Verdict {
-    pub(crate) fn is_good(&self) -> bool {
-        self.claims.iter().all(|(_, holds)| *holds)
+    pub(crate) const fn is_good(&self) -> bool {
+        self.good
     }
+}
 
-    /// The table, and what was expected with whether it was so.
-    pub(crate) fn table(&self) -> String {
+impl Show for Verdict {
+    fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{:<8} {:>6} {:>10} {:>9} {:>7} {:>8}",
-            "tenant", "jobs", "succeeded", "attempts", "failed", "crashed"
+            "\n{:<8}{:>6}{:>11}{:>8}{:>11}{:>10}{:>9}{:>9}{:>13}{:>10}",
+            "tenant",
+            "jobs",
+            "succeeded",
+            "failed",
+            "cancelled",
+            "attempts",
+            "retried",
+            "crashed",
+            "median time",
+            "longest"
         );
-        for (tenant, tally) in &self.tenants {
+        for tally in &self.tenants {
             let _ = writeln!(
                 text,
-                "{:<8} {:>6} {:>10} {:>9} {:>7} {:>8}",
-                tenant,
+                "{:<8}{:>6}{:>11}{:>8}{:>11}{:>10}{:>9}{:>9}{:>10} ms{:>7} ms",
+                tally.tenant,
                 tally.jobs,
                 tally.succeeded,
+                tally.failed,
+                tally.cancelled,
                 tally.attempts,
-                tally.failed_attempts,
-                tally.crashed_attempts
+                tally.retried,
+                tally.crashed,
+                tally.median_ms,
+                tally.max_ms
             );
         }
         text.push('\n');
-        for (claim, holds) in &self.claims {
-            let _ = writeln!(
-                text,
-                "{} {claim}",
-                if *holds { "  ok   " } else { "  WRONG" }
-            );
+        for check in &self.checks {
+            let verdict = if check.holds { "ok   " } else { "WRONG" };
+            let _ = writeln!(text, "  {verdict} {}", check.expected);
         }
+        let took = Duration::from_millis(self.took_ms).as_secs_f64();
+        let _ = write!(text, "\nDone in {took:.1} s.");
         text
     }
 }
 
-type Jobs = BTreeMap<(String, String), GetJobResponse>;
+fn tally(tenant: &str, jobs: &Jobs) -> Tally {
+    let jobs: Vec<&GetJobResponse> = jobs
+        .iter()
+        .filter(|((of, _), _)| of == tenant)
+        .map(|(_, job)| job)
+        .collect();
+    let count = |status| jobs.iter().filter(|job| job.status() == status).count();
+    let attempts = || jobs.iter().flat_map(|job| &job.attempts);
+    let ended = |code| attempts().filter(|a| ended_with(a, code)).count();
+    let mut times: Vec<i64> = jobs
+        .iter()
+        .map(|job| job.status_changed_at_ms.saturating_sub(job.enqueue_time_ms))
+        .collect();
+    times.sort_unstable();
+    Tally {
+        tenant: tenant.to_owned(),
+        jobs: jobs.len(),
+        succeeded: count(JobStatus::Succeeded),
+        failed: count(JobStatus::Failed),
+        cancelled: count(JobStatus::Cancelled),
+        attempts: attempts().count(),
+        retried: ended(FAILURE_CODE),
+        crashed: ended(CRASHED_CODE),
+        median_ms: times.get(times.len() / 2).copied().unwrap_or_default(),
+        max_ms: times.last().copied().unwrap_or_default(),
+    }
+}
 
-fn claims(record: &Record, jobs: &Jobs, tenants: &BTreeMap<String, Tally>) -> Vec<(String, bool)> {
-    let doomed: BTreeSet<(String, String)> = record
+fn checks(record: &Record, jobs: &Jobs) -> Vec<Check> {
+    let doomed: BTreeSet<Key> = record
         .doomed
         .iter()
         .map(|task| {
-            (
-                task.tenant_id.clone().unwrap_or_default(),
-                task.job_id.clone(),
-            )
+            let tenant = task.tenant_id.clone().unwrap_or_default();
+            (tenant, task.job_id.clone())
         })
         .collect();
-    let first_is = |key: &(String, String), code: &str| {
-        jobs.get(key)
-            .and_then(|job| job.attempts.first())
-            .is_some_and(|a| ended_with(a, code))
-    };
-    let runs = |key: &(String, String)| jobs.get(key).map_or(0, |job| job.attempts.len());
-    let others = jobs
-        .keys()
-        .filter(|key| !doomed.contains(*key) && **key != record.flaky);
     let served: BTreeSet<&str> = doomed.iter().map(|(tenant, _)| tenant.as_str()).collect();
-    let all = |of: fn(&Tally) -> bool| tenants.values().all(of);
-    vec![
-        (
-            format!(
-                "all {} jobs are there, each once, and succeeded",
-                record.jobs.len()
-            ),
-            jobs.len() == record.jobs.len() && all(|tally| tally.jobs == tally.succeeded),
+    let of = |part: Part| part.key().and_then(|key| jobs.get(&key));
+    let status = |part, status| of(part).is_some_and(|job| job.status() == status);
+    let attempts = |part| {
+        of(part)
+            .map(|job| job.attempts.as_slice())
+            .unwrap_or_default()
+    };
+    let first_crashed = |job: &GetJobResponse| {
+        let first = job.attempts.first();
+        first.is_some_and(|attempt| ended_with(attempt, CRASHED_CODE))
+    };
+    let others: Vec<(&Key, &GetJobResponse)> = jobs
+        .iter()
+        .filter(|(key, _)| !doomed.contains(*key) && Part::of(&key.1) == Part::Plain)
+        .collect();
+    let again = others.iter().filter(|(_, job)| job.attempts.len() > 1);
+    let (again, lost) = (
+        again.clone().count(),
+        again.filter(|(_, job)| first_crashed(job)).count(),
+    );
+    let mut checks = Vec::new();
+    let mut expect = |expected: String, holds| checks.push(Check { expected, holds });
+
+    expect(
+        format!(
+            "all {} acknowledged jobs are there and have ended: succeeded, but for three",
+            record.jobs.len()
         ),
-        (
-            "every result is what its job was asked for".to_owned(),
-            all(|t| t.wrong_results == 0),
+        jobs.len() == record.jobs.len()
+            && jobs
+                .iter()
+                .all(|(key, job)| job.status() == expected_end(&key.1)),
+    );
+    expect(
+        "every result is what its job was asked for".to_owned(),
+        jobs.iter().all(|(key, job)| {
+            job.status() != JobStatus::Succeeded
+                || record.jobs.get(key) == Some(&payload::unpack(job.result.clone()))
+        }),
+    );
+    expect(
+        "the first tasks leased were of every tenant, and of the first priority".to_owned(),
+        served.len() == TENANTS.len() && record.doomed.iter().all(|task| task.priority == 0),
+    );
+    expect(
+        format!(
+            "the {} jobs of the killed worker ran again elsewhere",
+            doomed.len()
         ),
-        (
-            "the job that failed once ran again and succeeded".to_owned(),
-            first_is(&record.flaky, FAILURE_CODE) && runs(&record.flaky) == 2,
+        !doomed.is_empty()
+            && doomed
+                .iter()
+                .filter_map(|key| jobs.get(key))
+                .all(|job| first_crashed(job) && job.attempts.len() >= 2),
+    );
+    expect(
+        "the delayed job did not start before its time".to_owned(),
+        attempts(Part::Delayed)
+            .first()
+            .is_some_and(|attempt| attempt.started_at_ms >= record.start_at_ms),
+    );
+    expect(
+        "the job that failed twice waited 300 ms, then 600 ms, and succeeded".to_owned(),
+        status(Part::Flaky, JobStatus::Succeeded) && backed_off(attempts(Part::Flaky)),
+    );
+    expect(
+        "the job that never works failed for good after two retries".to_owned(),
+        status(Part::Broken, JobStatus::Failed) && backed_off(attempts(Part::Broken)),
+    );
+    expect(
+        "the job cancelled before it was due never ran".to_owned(),
+        attempts(Part::CancelledEarly).is_empty(),
+    );
+    expect(
+        "the job cancelled while it ran was told so, and stopped".to_owned(),
+        status(Part::CancelledLate, JobStatus::Cancelled)
+            && Part::CancelledLate
+                .key()
+                .is_some_and(|key| record.seen.runs_of(&key) >= 1),
+    );
+    expect(
+        format!(
+            "the job acknowledged as the server was killed was not lost; it had ended {:.1} s later",
+            record.recovered.as_secs_f64()
         ),
-        (
-            format!(
-                "the {} jobs of the killed worker ran again elsewhere",
-                doomed.len()
-            ),
-            !doomed.is_empty()
-                && doomed
-                    .iter()
-                    .all(|k| first_is(k, CRASHED_CODE) && runs(k) == 2),
+        status(Part::LastWord, JobStatus::Succeeded),
+    );
+    expect(
+        format!(
+            "every other job ran once, but for the {again} whose lease the dying server could not \
+             confirm"
         ),
-        (
-            "every other job ran exactly once".to_owned(),
-            others.map(runs).all(|runs| runs == 1),
-        ),
-        (
-            "the first tasks leased were of every tenant, and of the first priority".to_owned(),
-            served.len() == TENANTS.len() && record.doomed.iter().all(|task| task.priority == 0),
-        ),
-    ]
+        again == lost && again <= CONCURRENCY,
+    );
+    checks
+}
+
+/// How a job has to end.
+fn expected_end(id: &str) -> JobStatus {
+    match Part::of(id) {
+        Part::Plain | Part::Delayed | Part::Flaky | Part::LastWord => JobStatus::Succeeded,
+        Part::Broken => JobStatus::Failed,
+        Part::CancelledEarly | Part::CancelledLate => JobStatus::Cancelled,
+    }
+}
+
+/// Whether three attempts were made, not counting those that were lost with the server, and each
+/// waited as it should for the failure before it.
+fn backed_off(attempts: &[JobAttempt]) -> bool {
+    let made: Vec<&JobAttempt> = attempts
+        .iter()
+        .filter(|attempt| !ended_with(attempt, CRASHED_CODE))
+        .collect();
+    let waits = made
+        .windows(2)
+        .zip([BACKOFF_MS, BACKOFF_MS.saturating_mul(2)]);
+    made.len() == 3
+        && waits.into_iter().all(|(pair, wait)| match pair {
+            [first, second] => first
+                .finished_at_ms
+                .is_some_and(|ended| second.started_at_ms >= ended.saturating_add(wait)),
+            _ => false,
+        })
 }
 
 async fn look_at_all(client: &Client, record: &Record) -> Result<Jobs, Error> {
@@ -179,7 +308,7 @@ async fn look_at_all(client: &Client, record: &Record) -> Result<Jobs, Error> {
     Ok(jobs)
 }
 
-type Looked = Result<((String, String), GetJobResponse), Error>;
+type Looked = Result<(Key, GetJobResponse), Error>;
 
 async fn collect(calls: &mut JoinSet<Looked>, jobs: &mut Jobs) -> Result<(), Error> {
     if let Some(joined) = calls.join_next().await {
@@ -191,8 +320,4 @@ async fn collect(calls: &mut JoinSet<Looked>, jobs: &mut Jobs) -> Result<(), Err
 
 fn ended_with(attempt: &JobAttempt, code: &str) -> bool {
     attempt.status() == AttemptStatus::Failed && attempt.error_code.as_deref() == Some(code)
-}
-
-fn add(tally: &mut u32, holds: bool) {
-    *tally = tally.saturating_add(u32::from(holds));
 }
