@@ -162,6 +162,39 @@ impl Output {
     }
 }
 
+/// Tells that the command line is wrong, or prints the help that was asked for. There is no
+/// [`Output`] yet: whether JSON was asked for is looked up in the words themselves.
+pub(crate) fn of_usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Whoever closes a pipe on a help text has read enough of it.
+        let _ = error.print();
+        return Exit::Done;
+    }
+    let words: Vec<_> = std::env::args_os().collect();
+    let by_flag = words.windows(2).any(|pair| pair == ["--output", "json"]);
+    let by_word = words.iter().any(|word| word == "--output=json");
+    let by_environment = std::env::var_os("SILO_OUTPUT").is_some_and(|value| value == "json");
+    if by_flag || by_word || by_environment {
+        let text = error.render().to_string();
+        let text = text.trim_end().trim_start_matches("error: ");
+        let (message, help) = text.split_once("\n\n").unwrap_or((text, ""));
+        let told = Told {
+            code: Some("silo::usage".to_owned()),
+            message: message.to_owned(),
+            causes: Vec::new(),
+            help: Some(help.to_owned()).filter(|help| !help.is_empty()),
+            reason: None,
+            exit_code: Exit::Usage as u8,
+            about: &About::default(),
+        };
+        let text = serde_json::to_string(&Failure { error: told });
+        let _ = writeln!(std::io::stderr(), "{}", text.unwrap_or_default());
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
 #[derive(Serialize)]
 struct Failure<'a> {
     error: Told<'a>,

@@ -2,7 +2,7 @@
 //!
 //! * [`cli`]: the command line
 //! * [`config`]: the configuration file and its defaults
-//! * [`serve`]: a server until it is told to stop, or must
+//! * [`serve`]: a server until it is told to stop, or must; [`dev`]: what a developer is told
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
@@ -19,6 +19,7 @@ mod config;
 mod connect;
 mod data;
 mod demo;
+mod dev;
 mod exit;
 mod failure;
 mod help_pages;
@@ -51,7 +52,10 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     failure::install();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_usage(&error).into(),
+    };
     let output = cli.output;
     match run(cli) {
         Ok(code) => code,
@@ -64,10 +68,10 @@ fn run(cli: Cli) -> miette::Result<ExitCode> {
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref())?;
-            serve::serve(&config)
+            serve::serve(&config, None)
         }
-        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
-        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
+        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?, None),
+        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev), Some(output)),
         (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
         (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
         (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, output)?.into()),

@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::{Config, Dispatch};
+use crate::dev::Ready;
+use crate::output::Output;
 use crate::telemetry;
 use crate::tls::{Reloading, TlsConfig};
 
@@ -77,17 +79,19 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
-pub(crate) fn serve(config: &Config) -> miette::Result<ExitCode> {
+///
+/// With `greeting`, says on standard output that it is ready, for people or for programs.
+pub(crate) fn serve(config: &Config, greeting: Option<Output>) -> miette::Result<ExitCode> {
     telemetry::install(config.log.format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    runtime.block_on(until_stopped(config))?;
+    runtime.block_on(until_stopped(config, greeting))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn until_stopped(config: &Config) -> Result<(), ServeError> {
+async fn until_stopped(config: &Config, greeting: Option<Output>) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
     let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
@@ -120,7 +124,7 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
             info!(signal, "stopping: calls in flight end first");
             Ok(())
         }
-        never = announce(&node) => match never {},
+        never = announce(&node, config, bound, greeting) => match never {},
         never = reloading => match never {},
     };
     shutdown.cancel();
@@ -216,9 +220,20 @@ pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
 }
 
 /// Says once that every shard answers.
-async fn announce(node: &Node) -> Infallible {
+async fn announce(
+    node: &Node,
+    config: &Config,
+    bound: std::net::SocketAddr,
+    greeting: Option<Output>,
+) -> Infallible {
     if node.opened().await.is_ok() {
-        info!(shards = node.shards().len(), "every shard is open");
+        let shards = node.shards().len();
+        info!(shards, "every shard is open");
+        let said = greeting.map(|output| output.show(&Ready::new(config, bound, shards)));
+        if let Some(Err(error)) = said {
+            // It serves all the same.
+            info!(%error, "nobody was told that the server is ready");
+        }
     }
     std::future::pending().await
 }

@@ -12,6 +12,7 @@ mod expedite;
 mod get;
 pub(crate) mod import;
 mod lines;
+mod list;
 mod quarantined;
 mod restart;
 mod result;
@@ -29,6 +30,7 @@ use crate::output::Output;
 pub(crate) enum Job {
     Enqueue(Box<enqueue::Args>),
     Get(get::Args),
+    List(list::Args),
     Result(result::Args),
     Wait(wait::Args),
     Cancel(cancel::Args),
@@ -47,6 +49,10 @@ pub(crate) fn run(job: Job, output: Output) -> miette::Result<Exit> {
             .clone()
             .run(async |it| args.run(it, output).await),
         Job::Get(args) => args
+            .connect
+            .clone()
+            .run(async |it| args.run(it, output).await),
+        Job::List(args) => args
             .connect
             .clone()
             .run(async |it| args.run(it, output).await),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use silo_runtime::client::Client;
-use tokio::time::{Instant, sleep};
+use silo_runtime::client::await_job::Awaited;
 
 use crate::connect::Connect;
 use crate::exit::Exit;
@@ -12,9 +12,6 @@ use crate::failure::CallFailed;
 use crate::job::each::Ids;
 use crate::job::view::{EndView, NotWell};
 use crate::output::Output;
-
-/// Nobody waits longer.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Wait until jobs have ended, and print their results.
 ///
@@ -35,7 +32,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, client: Client, output: Output) -> miette::Result<Exit> {
-        let patience = self.timeout.unwrap_or(FOR_EVER);
+        let patience = self.timeout.unwrap_or(Duration::MAX);
         let act = async |id: &str| for_end(&client, id, patience).await;
         self.ids.each(output, act, EndView::show).await
     }
@@ -51,26 +48,13 @@ pub(crate) async fn for_end(
     id: &str,
     patience: Duration,
 ) -> miette::Result<EndView> {
-    let failed = || CallFailed::of(format!("wait for job {id}"));
-    let began = Instant::now();
-    loop {
-        match client.result(id).await {
-            Ok(end) => return Ok(EndView::new(end)),
-            Err(error) => {
-                let reason = error
-                    .refusal()
-                    .and_then(|refusal| refusal.reason.as_deref());
-                if reason != Some("JOB_NOT_TERMINAL") {
-                    return Err(failed()(error).into());
-                }
-            }
-        }
-        if began.elapsed() >= patience {
-            let job = client.job(id, false).await.map_err(failed())?;
+    let awaited = client.await_job(id, patience).await;
+    match awaited.map_err(CallFailed::of(format!("wait for job {id}")))? {
+        Awaited::Ended(end) => Ok(EndView::new(end)),
+        Awaited::NotYet(status) => {
             let id = id.to_owned();
-            let status = job.status().into();
-            return Err(NotWell::NotYet { id, status }.into());
+            let status = status.into();
+            Err(NotWell::NotYet { id, status }.into())
         }
-        sleep(Duration::from_millis(50)).await;
     }
 }
