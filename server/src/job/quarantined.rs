@@ -18,7 +18,7 @@ use crate::table::table;
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Args {
     /// Only jobs of this shard: its id, or as much of it as no other begins with.
-    #[arg(long, value_name = "SHARD", env = "SILO_SHARD")]
+    #[arg(long, value_name = "SHARD", env = "SILO_QUARANTINED_SHARD")]
     shard: Option<String>,
 
     #[command(flatten)]

@@ -120,9 +120,7 @@ impl Progress {
     pub(crate) fn end(&self) -> miette::Result<Exit> {
         let succeeded = self.succeeded.load(Ordering::Relaxed);
         let others = self.others.load(Ordering::Relaxed);
-        self.note(&format!(
-            "done: {succeeded} jobs succeeded, {others} did not"
-        ));
+        self.note(&format!("done: {succeeded} succeeded, {others} did not"));
         let unheard = self
             .unheard
             .lock()
