@@ -39,9 +39,9 @@ pub(crate) enum InputError {
         help("docs/reference/command-line.md says what a job may have")
     )]
     Job { what: String, why: String },
-    #[error("{0}")]
-    #[diagnostic(code(silo::input::missing))]
-    Missing(&'static str),
+    #[error("standard input is not UTF-8")]
+    #[diagnostic(code(silo::input::utf8))]
+    Utf8,
 }
 
 /// All that a file holds, or standard input for `-`.

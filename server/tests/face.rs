@@ -127,7 +127,7 @@ fn shells_are_helped() {
 #[silo::test]
 fn mistypes_get_a_suggestion() {
     for (args, tip) in [
-        (&["jbo", "get"][..], "a similar subcommand exists: 'job'"),
+        (&["jobs", "get"][..], "a similar subcommand exists: 'job'"),
         (&["job", "enque"], "a similar subcommand exists: 'enqueue'"),
         (
             &["job", "list", "--task-grp", "x"],
@@ -293,21 +293,11 @@ fn tls_is_spoken() {
     let list = |args: &[&str]| {
         let mut command = silo();
         let addr = served.site.addr.to_string();
-        command.args([
-            "shard",
-            "list",
-            "--connect-timeout-ms",
-            "20000",
-            "--server",
-            &addr,
-        ]);
-        end_of(
-            {
-                command.args(args);
-                command
-            },
-            b"",
-        )
+        command
+            .args(["shard", "list", "--connect-timeout-ms", "20000"])
+            .args(["--server", &addr])
+            .args(args);
+        end_of(command, b"")
     };
     let flags = [
         "--tls-ca",
@@ -363,11 +353,10 @@ fn dev_says_what_to_do_and_that_works() {
         let mut command = silo();
         command
             .args(["dev", "--data", "data", "--grpc-addr", &addr])
-            .args(more);
-        Running::start({
-            command.current_dir(folder.path());
-            command
-        })
+            .args(more)
+            .env("SILO_METRICS_ADDR", free_addr().to_string())
+            .current_dir(folder.path());
+        Running::start(command)
     };
     let server = start(&[]);
     let first = server.says("Silo listens on");

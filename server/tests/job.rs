@@ -88,10 +88,10 @@ fn a_payload_comes_from_where_it_is_said_to() {
         path.to_str().unwrap().to_owned()
     };
     let json_file = file("payload.json", b" [1,2]\n");
-    // A map {nil: bin}, an extension, and no MessagePack at all.
+    // A map {nil: bytes}, an extension, and no MessagePack: bytes without their length.
     let map = file("map", &[0x81, 0xc0, 0xc4, 2, 1, 2]);
     let extension = file("extension", &[0xd4, 5, 255]);
-    let other = file("other", &[0xc1]);
+    let other = file("other", &[0xc4]);
     let sent: [(&str, &[&str], &str, Value); 9] = [
         ("argument", &["-12"], "", json!(-12)),
         ("none", &[], "", Value::Null),
@@ -114,7 +114,7 @@ fn a_payload_comes_from_where_it_is_said_to() {
             "other",
             &["--msgpack", &other],
             "",
-            json!({"$not_msgpack": "wQ=="}),
+            json!({"$not_msgpack": "xA=="}),
         ),
         ("input bytes", &["--msgpack", "-"], "\u{7}", json!(7)),
     ];

@@ -36,7 +36,7 @@ impl Ids {
                 continue;
             }
             let text = String::from_utf8(input::read(Path::new("-"))?);
-            let text = text.map_err(|_| InputError::Missing("standard input is not UTF-8"))?;
+            let text = text.map_err(|_| InputError::Utf8)?;
             let lines = text.lines().filter(|line| !line.is_empty());
             named.extend(lines.map(str::to_owned));
         }

@@ -112,7 +112,10 @@ pub(crate) struct Work {
 
 /// Works until it is told to stop, or there is nothing left that it should do.
 pub(crate) fn run(work: Work, output: Output) -> miette::Result<Exit> {
-    telemetry::install(LogFormat::Text);
+    telemetry::install(match output {
+        Output::Text => LogFormat::Text,
+        Output::Json => LogFormat::Json,
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
