@@ -1,6 +1,7 @@
 //! What all commands share: help, completions, failures, how a server is reached.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod process;
 

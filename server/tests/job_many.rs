@@ -1,6 +1,7 @@
 //! Many jobs at once: `silo job enqueue --lines` and `--jobs`, and `silo job import`.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod process;
 
@@ -8,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use process::Served;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[silo::test]
 fn each_line_is_a_payload() {
@@ -157,6 +158,13 @@ fn more_lines_than_a_call_takes() {
     assert_eq!(listed.lines().collect::<Vec<_>>(), sent);
 }
 
+/// How each attempt of a job ended.
+fn history(job: &Value) -> Vec<(Value, Value)> {
+    let attempts = job["attempts"].as_array().unwrap().iter();
+    let ended = |it: &Value| (it["status"].clone(), it["error_code"].clone());
+    attempts.map(ended).collect()
+}
+
 #[silo::test]
 fn what_one_server_shows_another_imports() {
     let (first, second) = (Served::new(), Served::new());
@@ -183,15 +191,7 @@ fn what_one_server_shows_another_imports() {
         for name in ["status", "payload", "result", "metadata", "enqueue_time_ms"] {
             assert_eq!(imported[name], job[name], "{name} of {imported}");
         }
-        for (there, here) in [(job, &imported)] {
-            let history = |job: &serde_json::Value| {
-                let attempts = job["attempts"].as_array().unwrap().iter();
-                let name =
-                    |it: &serde_json::Value| (it["status"].clone(), it["error_code"].clone());
-                attempts.map(name).collect::<Vec<_>>()
-            };
-            assert_eq!(history(there), history(here));
-        }
+        assert_eq!(history(job), history(&imported));
     }
 
     let again = second.run_on(&shown.out, &["job", "import", "--output", "json"]);

@@ -1,6 +1,7 @@
 //! `silo shard`: the shards of a server and their storage.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod process;
 
@@ -32,9 +33,15 @@ fn shards_are_listed() {
     assert!(text.starts_with("SHARD "), "{text}");
     assert!(text.contains(id), "{text}");
     let one = served
-        .run(&["shard", "list", &id[..8], "--output", "json"])
+        .run(&[
+            "shard",
+            "list",
+            id.split('-').next().unwrap(),
+            "--output",
+            "json",
+        ])
         .json();
-    assert_eq!(one, [first.clone()]);
+    assert_eq!(one, shards[..1]);
     let said = served.run(&["shard", "list", ""]).failed(1);
     assert!(said.contains("silo::shard::ambiguous"), "{said}");
 }

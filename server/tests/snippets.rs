@@ -138,7 +138,7 @@ fn matches(pattern: &str, line: &str) -> bool {
             return false;
         };
         last = Some(part);
-        rest = &rest[at + part.len()..];
+        rest = rest.get(at + part.len()..).unwrap_or_default();
     }
     match last {
         None => rest.is_empty(),

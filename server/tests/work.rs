@@ -1,6 +1,7 @@
 //! `silo work`: what a command is given, what its end says about its job, and how it is stopped.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod process;
 
