@@ -348,3 +348,38 @@ fn nothing_known_takes_few_rounds_however_few_of_the_jobs_are_listed() {
     let rounds = assert_same(&mut shard, &Command::List(few), &[false]);
     assert_eq!(rounds, 2, "the states, and what belongs to the few");
 }
+
+#[test]
+fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for number in 0..700 {
+        let key = shard.enqueue(of_tenant("t", &format!("j{number:03}")));
+        if number % 100 == 0 {
+            shard.cancel(&key);
+        }
+    }
+    let stamp = shard.stamp();
+    let need = |list: List| {
+        let states = list.range();
+        let view = Partial {
+            rows: &shard.rows,
+            keys: BTreeSet::new(),
+            intervals: vec![states],
+        };
+        let decision = decide(&shard.soft, &view, &stamp, &Command::List(list));
+        decision.expect_err("descriptions are not known").items
+    };
+    let many = need(list("t", 500));
+    assert!(
+        matches!(many.as_slice(), [NeedItem::Range { limit: 128, .. }]),
+        "{many:?}"
+    );
+    let few = List {
+        statuses: [Status::Cancelled].into(),
+        ..list("t", 500)
+    };
+    let few = need(few);
+    let is_row = |item: &NeedItem| matches!(item, NeedItem::Row(_));
+    assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
+}

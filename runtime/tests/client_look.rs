@@ -1,6 +1,12 @@
 //! The client against a scripted server: waiting for a job's end, and pages of jobs.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing
+)]
 
 mod client_fake;
 
@@ -95,7 +101,7 @@ async fn a_job_is_waited_for_in_as_many_calls_as_it_takes() {
     assert_eq!(log.len(), 7);
     let waits: Vec<u32> = log.iter().map(|asked| asked.wait_ms).collect();
     assert!(waits[0] > 59_000 && waits[0] <= 60_000, "{waits:?}");
-    assert!(waits.is_sorted_by(|a, b| a >= b), "what is left: {waits:?}");
+    assert!(waits.is_sorted_by(|a, b| a > b), "what is left: {waits:?}");
     for asked in log.iter() {
         let about = (asked.id.as_str(), asked.tenant.as_deref());
         assert_eq!(about, ("job", Some("t")));

@@ -268,6 +268,23 @@ async fn a_thousand_who_wait_are_all_told() -> Result<(), Trouble> {
 }
 
 #[silo::test]
+async fn an_end_in_the_moment_of_asking_is_not_missed() -> Result<(), Trouble> {
+    let server = Server::start(Setup::default()).await?;
+    let mut client = server.client().await?;
+    let mut answers = Vec::new();
+    for number in 0..400 {
+        let id = format!("job-{number}");
+        let task = running(&mut client, enqueue(&id)).await?;
+        answers.push(ask(&client, wait(&id, LONG)));
+        client.report_outcome(report(&task, success())).await?;
+    }
+    for answer in answers {
+        assert_eq!(told(answer).await??.status(), JobStatus::Succeeded);
+    }
+    server.stop().await
+}
+
+#[silo::test]
 async fn calls_that_wait_take_no_place_from_others() -> Result<(), Trouble> {
     let service = ServiceOptions {
         requests_in_flight_max: 2,
@@ -344,7 +361,7 @@ async fn our_client_waits_through_an_outage() -> Result<(), Trouble> {
     let task = running(&mut client, enqueue("job")).await?;
     let rust = rust_client(&server)
         .await?
-        .with_deadline(Duration::from_millis(800));
+        .with_deadline(Duration::from_millis(150));
     let waits = tokio::spawn({
         let rust = rust.clone();
         async move { rust.await_job("job", Duration::from_secs(50)).await }

@@ -1,6 +1,7 @@
 //! `ListJobs`: a tenant's jobs, page by page, whatever happens to them meanwhile.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tonic::Request;
 
 use crate::client::Client;
 use crate::client::channels::Stub;
@@ -40,7 +41,7 @@ impl Client {
         let mut backoff = self.caller.backoff();
         loop {
             let asked = Instant::now();
-            let told = self.await_once(id, left(until)).await;
+            let told = self.await_once(id, until).await;
             let is_over = left(until).is_zero();
             match told {
                 Ok(AwaitJobResponse {
@@ -59,17 +60,20 @@ impl Client {
         }
     }
 
-    async fn await_once(&self, id: &str, wait: Duration) -> Result<AwaitJobResponse, Error> {
-        // Not less than is left: the answer would come too early.
-        let wait_ms = wait.as_nanos().div_ceil(1_000_000);
+    async fn await_once(&self, id: &str, until: Instant) -> Result<AwaitJobResponse, Error> {
         let request = AwaitJobRequest {
             shard: String::new(),
             id: id.to_owned(),
             tenant: self.tenant.clone(),
-            wait_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX),
+            wait_ms: 0,
         };
         let plan = self.for_tenant(Repeat::Safe);
-        let send = |mut stub: Stub, request| async move { stub.await_job(request).await };
+        let send = |mut stub: Stub, mut request: Request<AwaitJobRequest>| async move {
+            // Each try asks for what is left by then, not less: it would be told too early.
+            let wait_ms = left(until).as_nanos().div_ceil(1_000_000);
+            request.get_mut().wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+            stub.await_job(request).await
+        };
         Ok(self.caller.call(plan, request, send).await?.body)
     }
 }
