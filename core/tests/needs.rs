@@ -20,7 +20,7 @@ use common::{
 use proptest::prelude::*;
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
-use silo_core::shard::commands::import::{Import, ImportJob};
+use silo_core::shard::commands::import::{Import, ImportAttempt, ImportJob};
 use silo_core::shard::commands::inspect::ListSetAside;
 use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
@@ -30,6 +30,8 @@ use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
 use silo_core::table::Table as _;
+use silo_core::table::attempt::{AttemptKey, Attempts};
+use silo_core::table::job::JobKey;
 use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::table::state::{States, Status};
 use silo_core::types::task::TaskId;
@@ -382,4 +384,50 @@ fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once
     let few = need(few);
     let is_row = |item: &NeedItem| matches!(item, NeedItem::Row(_));
     assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
+}
+
+/// A job with this many attempts that ended, which waits for its next.
+fn with_attempts(shard: &mut Shard, attempts: u32) -> JobKey {
+    let key = shard.enqueue(retrying("j", attempts));
+    for _ in 0..attempts {
+        let task = leased(shard.run(&lease_job(&key))).remove(0);
+        shard.run(&report(&task, failure()));
+    }
+    key
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_many_attempts_a_job_has_had() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    let key = with_attempts(&mut shard, 100);
+    let shown: Vec<_> = shard.view(&key).attempts;
+    let again = |shown: &silo_core::shard::reply::AttemptView| ImportAttempt {
+        started_at: shown.attempt.started_at,
+        finished_at: shown.attempt.end.as_ref().unwrap().at,
+        how: failed_import(),
+    };
+    let mut given = imported("j", shown.iter().map(again).collect());
+    given.attempts.push(attempted(1, failed_import()));
+    let import = Command::Import(Import { jobs: vec![given] });
+    for is_set_aside in [false, true] {
+        if is_set_aside {
+            shard.damage(&Attempts::key(&AttemptKey::of(&key, 50)));
+            shard.run(&get(&key));
+        }
+        for command in [
+            import.clone(),
+            get(&key),
+            Command::Restart(key.clone()),
+            Command::Delete(key.clone()),
+        ] {
+            let rounds = assert_same(&mut shard, &command, &[false]);
+            assert!(rounds <= ROUNDS_MAX, "{rounds} rounds for {command:?}");
+        }
+    }
+    assert_eq!(
+        shard.run(&Command::Restart(key.clone())),
+        Reply::Restarted,
+        "it had been set aside"
+    );
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::completions::Completions;
+use crate::config::verb::ConfigArgs;
 use crate::demo::Demo;
 use crate::help_pages::HelpPages;
 use crate::job::Job;
@@ -46,6 +47,8 @@ pub(crate) enum Verb {
     Shard(Shard),
     Completions(Completions),
     HelpPages(HelpPages),
+    /// Look at a configuration: is it right, what holds, what can be set?
+    Config(ConfigArgs),
 }
 
 #[derive(Debug, Args)]

@@ -38,6 +38,7 @@ mod work;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use silo_cloud::environment::Environment;
 use tikv_jemallocator::Jemalloc;
 
 use crate::cli::{Cli, Verb};
@@ -57,27 +58,35 @@ fn main() -> ExitCode {
         Err(error) => return failure::of_usage(&error).into(),
     };
     let output = cli.output;
-    match run(cli) {
+    match run(cli, &Environment::of_process()) {
         Ok(code) => code,
         Err(report) => output.tell(&report, &About::default()).into(),
     }
 }
 
-fn run(cli: Cli) -> miette::Result<ExitCode> {
+fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
     let output = cli.output;
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
-            let config = Config::load(serve.config.or(outer).as_deref())?;
-            serve::serve(&config, None)
+            let config = Config::load(serve.config.or(outer).as_deref(), environment)?;
+            serve::serve(&config, environment, None)
         }
-        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?, None),
-        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev), Some(output)),
+        (None, Some(path)) => {
+            let config = Config::load(Some(&path), environment)?;
+            serve::serve(&config, environment, None)
+        }
+        (Some(Verb::Dev(dev)), _) => {
+            serve::serve(&Config::for_development(dev), environment, Some(output))
+        }
         (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
         (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
         (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, output)?.into()),
         (Some(Verb::HelpPages(_)), _) => Ok(help_pages::run()?.into()),
         (Some(Verb::Completions(shell)), _) => Ok(completions::run(&shell)?.into()),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
+        (Some(Verb::Config(args)), outer) => {
+            config::verb::run(&args, outer.as_deref(), environment, output)
+        }
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())

@@ -27,6 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::config::secret::Secret;
 use crate::config::{Config, Dispatch};
 use crate::dev::Ready;
 use crate::output::Output;
@@ -81,24 +82,32 @@ pub(crate) enum ServeError {
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
 ///
 /// With `greeting`, says on standard output that it is ready, for people or for programs.
-pub(crate) fn serve(config: &Config, greeting: Option<Output>) -> miette::Result<ExitCode> {
+pub(crate) fn serve(
+    config: &Config,
+    environment: &Environment,
+    greeting: Option<Output>,
+) -> miette::Result<ExitCode> {
     telemetry::install(config.log.format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    runtime.block_on(until_stopped(config, greeting))?;
+    runtime.block_on(until_stopped(config, environment, greeting))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn until_stopped(config: &Config, greeting: Option<Output>) -> Result<(), ServeError> {
+async fn until_stopped(
+    config: &Config,
+    environment: &Environment,
+    greeting: Option<Output>,
+) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
     let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
     let listen = |cause| ServeError::Listen { addr, cause };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
-    let node = open(config, bound).await?;
+    let node = open(config, environment, bound).await?;
     let shutdown = CancellationToken::new();
     let options = service_options(config);
     let listener = match &tls {
@@ -166,9 +175,10 @@ fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
 /// Opens the data and begins to open its shards.
 pub(crate) async fn open(
     config: &Config,
+    environment: &Environment,
     bound: std::net::SocketAddr,
 ) -> Result<Arc<Node>, ServeError> {
-    let storage = silo_cloud::open::open(&config.database, &Environment::of_process())
+    let storage = silo_cloud::open::open(&config.database, environment)
         .await
         .map_err(ServeError::Storage)?;
     let lease_default = Millis::new(config.leases.default_ms.into());
@@ -214,9 +224,10 @@ pub(crate) async fn open(
 /// What the gRPC service is told.
 pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
     let drain_timeout = Duration::from_millis(config.server.drain_timeout_ms);
+    let token = config.server.token.as_ref().map(Secret::reveal);
     config
         .service
-        .options(config.server.token.clone(), drain_timeout)
+        .options(token.map(str::to_owned), drain_timeout)
 }
 
 /// Says once that every shard answers.

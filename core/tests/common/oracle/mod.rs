@@ -217,6 +217,10 @@ impl Oracle {
             job.leases.iter().all(|held| held.task != task.id),
             "task ids are unique"
         );
+        if job.stands == Stands::Ready {
+            // Who was ready before the clock was set back is ready after it.
+            job.place.0 = job.place.0.min(now);
+        }
         job.stands = Stands::Running;
         job.leases.push(Held {
             task: task.id.clone(),
