@@ -33,9 +33,11 @@ use tracing::{error, info};
 
 use crate::config::secret::Secret;
 use crate::config::{Config, Dispatch};
+use crate::dev::Ready;
 use crate::observe::profile::ProcessProfiler;
 use crate::observe::registry::registry;
 use crate::observe::{self, ObserveArgs};
+use crate::output::Output;
 use crate::telemetry;
 use crate::tls::{Reloading, TlsConfig};
 
@@ -98,10 +100,13 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
+///
+/// With `greeting`, says on standard output that it is ready, for people or for programs.
 pub(crate) fn serve(
     mut config: Config,
     environment: &Environment,
     observe: &ObserveArgs,
+    greeting: Option<Output>,
 ) -> miette::Result<ExitCode> {
     observe.over(&mut config.metrics);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -111,13 +116,17 @@ pub(crate) fn serve(
     let within = runtime.enter();
     let telemetry = telemetry::install_with_spans(config.log.format, observe.perfetto.as_deref())?;
     drop(within);
-    let served = runtime.block_on(until_stopped(&config, environment));
+    let served = runtime.block_on(until_stopped(&config, environment, greeting));
     telemetry.finish();
     served?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn until_stopped(config: &Config, environment: &Environment) -> Result<(), ServeError> {
+async fn until_stopped(
+    config: &Config,
+    environment: &Environment,
+    greeting: Option<Output>,
+) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
     let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
@@ -162,7 +171,7 @@ async fn until_stopped(config: &Config, environment: &Environment) -> Result<(),
             info!(signal, "stopping: calls in flight end first");
             Ok(())
         }
-        never = announce(&node) => match never {},
+        never = announce(&node, config, bound, greeting) => match never {},
         never = reloading => match never {},
     };
     shutdown.cancel();
@@ -270,21 +279,32 @@ pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
 }
 
 /// Says once that every shard answers.
-async fn announce(node: &Node) -> Infallible {
+async fn announce(
+    node: &Node,
+    config: &Config,
+    bound: std::net::SocketAddr,
+    greeting: Option<Output>,
+) -> Infallible {
     if node.opened().await.is_ok() {
-        info!(shards = node.shards().len(), "every shard is open");
+        let shards = node.shards().len();
+        info!(shards, "every shard is open");
+        let said = greeting.map(|output| output.show(&Ready::new(config, bound, shards)));
+        if let Some(Err(error)) = said {
+            // It serves all the same.
+            info!(%error, "nobody was told that the server is ready");
+        }
     }
     std::future::pending().await
 }
 
-/// The signals that ask a server to stop.
-struct Stop {
+/// The signals that ask a process to stop.
+pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         Ok(Self {
@@ -293,7 +313,7 @@ impl Stop {
         })
     }
 
-    async fn heard(&mut self) -> &'static str {
+    pub(crate) async fn heard(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

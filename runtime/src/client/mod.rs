@@ -13,6 +13,7 @@ pub mod error;
 pub mod import;
 pub mod list;
 mod manage;
+mod operate;
 pub mod options;
 pub mod payload;
 mod routed;
@@ -205,8 +206,11 @@ impl Client {
     }
 
     fn for_tenant(&self, repeat: Repeat) -> Plan {
-        let hash = tenant_hash(self.tenant.as_deref().unwrap_or(NO_TENANT));
-        self.plan(Place::Tenant(hash), repeat)
+        self.plan(Place::Tenant(self.hash()), repeat)
+    }
+
+    fn hash(&self) -> String {
+        tenant_hash(self.tenant.as_deref().unwrap_or(NO_TENANT))
     }
 
     fn plan(&self, place: Place, repeat: Repeat) -> Plan {
