@@ -111,7 +111,7 @@ fn leases_that_expire_or_are_given_back() {
     assert_eq!(since(&mut shard).attempts, attempts);
     // Never heartbeated: lost. Heartbeated once: a crash.
     shard.lease_one();
-    shard.pass(LEASE as i64);
+    shard.pass(i64::try_from(LEASE).unwrap());
     attempts = AttemptCounts {
         lost: 1,
         ..AttemptCounts::default()
@@ -119,7 +119,7 @@ fn leases_that_expire_or_are_given_back() {
     assert_eq!(since(&mut shard).attempts, attempts);
     let task = shard.lease_one();
     shard.heartbeat(&task.id);
-    shard.pass(LEASE as i64);
+    shard.pass(i64::try_from(LEASE).unwrap());
     attempts = AttemptCounts {
         crashed: 1,
         ..AttemptCounts::default()

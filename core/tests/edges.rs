@@ -22,7 +22,7 @@ use silo_core::shard::commands::import::ImportEnding;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::tick::turn::TICK_DUE_MAX;
 use silo_core::shard::decide;
-use silo_core::shard::refusal::{QUEUES_MAX, Refusal};
+use silo_core::shard::refusal::{QUEUE_WAIT, QUEUES_MAX, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, Rows, View};
@@ -418,4 +418,54 @@ fn what_an_earlier_attempt_reported_is_no_result_of_a_job_cancelled_while_it_wai
         panic!("a result");
     };
     assert_eq!(result.data, None);
+}
+
+#[test]
+fn jobs_that_start_in_ever_more_queues_wait_until_there_is_room() {
+    let mut shard = Shard::new();
+    let start = shard.now + 10_000;
+    let count = QUEUES_MAX + 3;
+    // A thousand looks at a thousand jobs would take half a minute; the ticks are looked at.
+    shard.is_checked = false;
+    let keys: Vec<JobKey> = (0..count)
+        .map(|number| {
+            shard.enqueue(Enqueue {
+                queue: common::queue(&format!("g{number}"), 1),
+                start_at: Some(Timestamp::from_millis(start)),
+                ..plain(&format!("j{number}"))
+            })
+        })
+        .collect();
+    // Another that is due much later: what waits on stands before it.
+    shard.enqueue(Enqueue {
+        start_at: Some(Timestamp::from_millis(start + 3_600_000)),
+        ..plain("late")
+    });
+    shard.is_checked = true;
+    shard.pass(10_000);
+    let queues = |shard: &Shard| shard.image().tenants[&common::tenant("t")].ready.len();
+    assert_eq!(queues(&shard), QUEUES_MAX);
+    let is_due =
+        |shard: &Shard, key: &JobKey| matches!(shard.state(key).position, Position::Due(_));
+    let waiting = |shard: &Shard| keys.iter().filter(|key| is_due(shard, key)).count();
+    assert_eq!(waiting(&shard), 3);
+    let wait = i64::try_from(QUEUE_WAIT.get()).unwrap();
+    assert_eq!(
+        shard.soft.next_wake(),
+        Some(Timestamp::from_millis(start + wait)),
+        "they try again a second later"
+    );
+    // One queue is emptied: one of them has room. A job that ran comes back to a queue that is gone
+    // meanwhile, and waits as well.
+    let task = shard.lease_from("g0", 1).remove(0);
+    shard.pass(wait);
+    assert_eq!((queues(&shard), waiting(&shard)), (QUEUES_MAX, 2));
+    shard.report(&task.id, Outcome::Release);
+    assert_eq!((queues(&shard), waiting(&shard)), (QUEUES_MAX, 3));
+    for number in 1..=3 {
+        let task = shard.lease_from(&format!("g{number}"), 1).remove(0);
+        shard.report(&task.id, common::success());
+    }
+    shard.pass(2 * wait);
+    assert_eq!(waiting(&shard), 0, "nothing is left behind");
 }

@@ -168,6 +168,23 @@ fn a_crash_here_comes_back_as_it_is_shown_and_uses_no_retry() {
 }
 
 #[test]
+fn a_crash_elsewhere_does_not_end_a_job_without_retries() {
+    let mut shard = Shard::new();
+    let crashed = ImportAttempt {
+        how: ImportEnding::Failed {
+            code: "WORKER_CRASHED".to_owned(),
+            data: Bytes::new(),
+        },
+        ..attempted(1, failed_import())
+    };
+    let job = imported("j", vec![crashed]);
+    assert_eq!(job.retry, None);
+    assert_eq!(shard.import_one(job), Ok(Status::Scheduled));
+    let failed = imported("k", vec![attempted(1, failed_import())]);
+    assert_eq!(shard.import_one(failed), Ok(Status::Failed));
+}
+
+#[test]
 fn each_job_of_an_import_stands_for_itself() {
     let mut shard = Shard::new();
     shard.import_one(retried("here", 1, 3)).unwrap();

@@ -6,9 +6,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::args::Bench;
+use crate::completions::Completions;
+use crate::config::verb::ConfigArgs;
 use crate::demo::Demo;
+use crate::help_pages::HelpPages;
+use crate::job::Job;
 use crate::observe::ObserveArgs;
 use crate::output::Output;
+use crate::shard::Shard;
+use crate::work::Work;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
@@ -39,6 +45,15 @@ pub(crate) enum Verb {
     /// See it work: a server, workers and jobs in one process, in a fresh folder. A worker is
     /// killed, then the server; nothing is lost.
     Demo(Demo),
+    #[command(subcommand)]
+    Job(Job),
+    Work(Box<Work>),
+    #[command(subcommand)]
+    Shard(Shard),
+    Completions(Completions),
+    HelpPages(HelpPages),
+    /// Look at a configuration: is it right, what holds, what can be set?
+    Config(ConfigArgs),
     /// Measure how fast a server is, and what it costs.
     Bench(Box<Bench>),
 }

@@ -31,10 +31,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::config::secret::Secret;
 use crate::config::{Config, Dispatch};
+use crate::dev::Ready;
 use crate::observe::profile::ProcessProfiler;
 use crate::observe::registry::registry;
 use crate::observe::{self, ObserveArgs};
+use crate::output::Output;
 use crate::telemetry;
 use crate::tls::{Reloading, TlsConfig};
 
@@ -97,7 +100,14 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
-pub(crate) fn serve(mut config: Config, observe: &ObserveArgs) -> miette::Result<ExitCode> {
+///
+/// With `greeting`, says on standard output that it is ready, for people or for programs.
+pub(crate) fn serve(
+    mut config: Config,
+    environment: &Environment,
+    observe: &ObserveArgs,
+    greeting: Option<Output>,
+) -> miette::Result<ExitCode> {
     observe.over(&mut config.metrics);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -106,13 +116,17 @@ pub(crate) fn serve(mut config: Config, observe: &ObserveArgs) -> miette::Result
     let within = runtime.enter();
     let telemetry = telemetry::install_with_spans(config.log.format, observe.perfetto.as_deref())?;
     drop(within);
-    let served = runtime.block_on(until_stopped(&config));
+    let served = runtime.block_on(until_stopped(&config, environment, greeting));
     telemetry.finish();
     served?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn until_stopped(config: &Config) -> Result<(), ServeError> {
+async fn until_stopped(
+    config: &Config,
+    environment: &Environment,
+    greeting: Option<Output>,
+) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
     let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
@@ -123,7 +137,7 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
         true => Some(listen_for_metrics(config.metrics.addr).await?),
         false => None,
     };
-    let node = open(config, bound).await?;
+    let node = open(config, environment, bound).await?;
     let shutdown = CancellationToken::new();
     let mut options = service_options(config);
     options.profilers = Profilers::of(Arc::new(ProcessProfiler));
@@ -157,7 +171,7 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
             info!(signal, "stopping: calls in flight end first");
             Ok(())
         }
-        never = announce(&node) => match never {},
+        never = announce(&node, config, bound, greeting) => match never {},
         never = reloading => match never {},
     };
     shutdown.cancel();
@@ -205,8 +219,12 @@ fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
 }
 
 /// Opens the data and begins to open its shards.
-pub(crate) async fn open(config: &Config, bound: SocketAddr) -> Result<Arc<Node>, ServeError> {
-    let storage = silo_cloud::open::open(&config.database, &Environment::of_process())
+pub(crate) async fn open(
+    config: &Config,
+    environment: &Environment,
+    bound: SocketAddr,
+) -> Result<Arc<Node>, ServeError> {
+    let storage = silo_cloud::open::open(&config.database, environment)
         .await
         .map_err(ServeError::Storage)?;
     let metrics = Metrics::default();
@@ -254,27 +272,39 @@ pub(crate) async fn open(config: &Config, bound: SocketAddr) -> Result<Arc<Node>
 /// What the gRPC service is told.
 pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
     let drain_timeout = Duration::from_millis(config.server.drain_timeout_ms);
+    let token = config.server.token.as_ref().map(Secret::reveal);
     config
         .service
-        .options(config.server.token.clone(), drain_timeout)
+        .options(token.map(str::to_owned), drain_timeout)
 }
 
 /// Says once that every shard answers.
-async fn announce(node: &Node) -> Infallible {
+async fn announce(
+    node: &Node,
+    config: &Config,
+    bound: std::net::SocketAddr,
+    greeting: Option<Output>,
+) -> Infallible {
     if node.opened().await.is_ok() {
-        info!(shards = node.shards().len(), "every shard is open");
+        let shards = node.shards().len();
+        info!(shards, "every shard is open");
+        let said = greeting.map(|output| output.show(&Ready::new(config, bound, shards)));
+        if let Some(Err(error)) = said {
+            // It serves all the same.
+            info!(%error, "nobody was told that the server is ready");
+        }
     }
     std::future::pending().await
 }
 
-/// The signals that ask a server to stop.
-struct Stop {
+/// The signals that ask a process to stop.
+pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         Ok(Self {
@@ -283,7 +313,7 @@ impl Stop {
         })
     }
 
-    async fn heard(&mut self) -> &'static str {
+    pub(crate) async fn heard(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

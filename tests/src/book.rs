@@ -26,6 +26,10 @@ pub struct Code {
 
 impl Page {
     /// Reads a page.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "Markdown has much that is not looked at"
+    )]
     pub fn parse(markdown: &str) -> Self {
         let mut page = Self::default();
         let mut seen = BTreeMap::<String, usize>::new();
@@ -60,7 +64,17 @@ impl Page {
                         code.text.push_str(&text);
                     }
                 }
-                _ => {}
+                Event::Start(_)
+                | Event::End(_)
+                | Event::InlineMath(_)
+                | Event::DisplayMath(_)
+                | Event::Html(_)
+                | Event::InlineHtml(_)
+                | Event::FootnoteReference(_)
+                | Event::SoftBreak
+                | Event::HardBreak
+                | Event::Rule
+                | Event::TaskListMarker(_) => {}
             }
         }
         page

@@ -29,8 +29,8 @@ pub mod view;
 
 use crate::shard::command::{Command, Stamp};
 use crate::shard::commands::{
-    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, quarantine,
-    report, restart, tick,
+    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, list,
+    quarantine, report, restart, tick,
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
@@ -65,6 +65,7 @@ pub fn decide(
         Command::Delete(key) => delete::decide(key, &mut draft),
         Command::Restart(key) => restart::decide(key, &mut draft),
         Command::Expedite(key) => expedite::decide(key, &mut draft),
+        Command::List(list) => list::list(list, &draft),
         Command::ListSetAside(list) => inspect::list_set_aside(list, &draft),
         Command::Get(get) => inspect::get(get, &draft),
         Command::Result(key) => inspect::result(key, &draft),

@@ -5,6 +5,7 @@
 use crate::shard::commands::lease::Grantee;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt};
+use crate::shard::refusal::{QUEUE_WAIT, QUEUES_MAX};
 use crate::shard::reply::{Content, Task};
 use crate::shard::soft::SoftStep;
 use crate::table::Table;
@@ -47,10 +48,16 @@ pub(crate) fn enter(
 ) -> Result<(), Halt> {
     let now = draft.now();
     let tenant = draft.tenant(&key.tenant)?;
-    let (place, is_ready) = match entry {
+    let (mut place, mut is_ready) = match entry {
         Entry::At(at) => (tenant.place(at.max(now)), at <= now),
         Entry::Back { place, was_ready } => (place, was_ready || place.at <= now),
     };
+    // The tenant's row names its queues and is written by every command of its: no more than so
+    // many. Commands that add jobs are refused before they come here.
+    if is_ready && tenant.ready.len() >= QUEUES_MAX && !tenant.ready.contains_key(&state.queue) {
+        place = tenant.place(now.after(QUEUE_WAIT));
+        is_ready = false;
+    }
     if !is_ready {
         tenant.due = Some(
             tenant

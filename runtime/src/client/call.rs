@@ -36,6 +36,8 @@ pub(crate) enum Place {
     Tenant(String),
     /// The owner of a shard or, if there is no such shard any more, of the tenant with this hash.
     Shard { id: String, hash: String },
+    /// The owner of this shard, and nobody else.
+    Named(String),
     /// The nodes in turn.
     EachNode,
 }
@@ -250,7 +252,7 @@ impl Caller {
         let known = self.routes.now();
         let old = match plan.place {
             Place::EachNode => known.taken.elapsed() > LAYOUT_AGE_MAX,
-            Place::Tenant(_) | Place::Shard { .. } => false,
+            Place::Tenant(_) | Place::Shard { .. } | Place::Named(_) => false,
         };
         if self.doubted.swap(false, Ordering::Relaxed) || old {
             // Should it fail, what is known serves on; the next answer tells if it is wrong.
@@ -273,6 +275,7 @@ impl Caller {
         let route = match place {
             Place::Tenant(hash) => map.of_hash(hash)?,
             Place::Shard { id, hash } => map.of_shard(id).or_else(|| map.of_hash(hash))?,
+            Place::Named(id) => map.of_shard(id)?,
             Place::EachNode => {
                 let address = self.routes.next_node()?;
                 return Some(Target {

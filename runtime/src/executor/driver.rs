@@ -13,6 +13,7 @@ use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::view::NeedItem;
+use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
@@ -27,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::executor::endings::Endings;
 use crate::executor::limits::StageLimits;
 use crate::executor::loads::LoadId;
 use crate::executor::output::{Loaded, Output};
@@ -59,6 +61,8 @@ const IDLE_FLUSH: Duration = Duration::from_secs(5);
 pub(crate) enum Request {
     /// Decide a command.
     Command(Command, oneshot::Sender<Answer>),
+    /// Tell when this job has ended or is gone, durably; unless the driver stops before.
+    Watch(JobKey, oneshot::Sender<()>),
     /// Say how many jobs stand where, as far as is known.
     Totals(oneshot::Sender<Tallies>),
     /// Write tables out.
@@ -112,6 +116,7 @@ pub(crate) async fn drive(
         is_flushing_tables: false,
         groups_told: None,
         news: BTreeSet::new(),
+        endings: Endings::default(),
         around,
     };
     driver.run(inbox).await
@@ -134,6 +139,8 @@ struct Driver {
     groups_told: Option<(u64, bool)>,
     /// Groups that have work since waiters were told last.
     news: BTreeSet<TaskGroup>,
+    /// Who waits for the end of a job.
+    endings: Endings,
 }
 
 /// I/O that has ended.
@@ -238,6 +245,12 @@ impl Driver {
                 if let Err(caller) = self.stage.submit(caller, command, stamp) {
                     // A caller that has gone does not mind.
                     let _ = caller.send(Answer::Failed(Failure::Overloaded));
+                }
+            }
+            Request::Watch(job, caller) => {
+                self.stage.watched().add(&job);
+                for forgotten in self.endings.add(job, caller) {
+                    self.stage.watched().remove(&forgotten);
                 }
             }
             Request::Totals(caller) => {
@@ -350,6 +363,7 @@ impl Driver {
                     self.jobs.push(prove.boxed());
                 }
                 Output::Release(caller, answer) => self.release(caller, answer),
+                Output::Over(job) => self.endings.tell(&job),
                 Output::Notice(Notice::Ready(group)) => {
                     self.news.insert(group);
                 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use silo_core::shard::command::Command;
 use silo_core::shard::reply::Reply;
+use silo_core::table::job::JobKey;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::name::TaskGroup;
 use silo_core::types::time::Timestamp;
@@ -177,6 +178,21 @@ impl Shard {
             // The shard's task is gone, with the command.
             Err(_) if is_repeatable => Err(Failure::Unavailable),
             Err(_) => Err(Failure::OutcomeUnknown),
+        }
+    }
+
+    /// Begins to look out for a job's end: what is returned completes when the job has ended, was
+    /// set aside or is gone, and that is durable; with an error when the shard is no longer open.
+    /// Ask about the job after this, and no end goes by unseen.
+    ///
+    /// # Errors
+    /// [`Failure`] when too much is waiting already, or the shard is closed.
+    pub fn watch(&self, job: JobKey) -> Result<oneshot::Receiver<()>, Failure> {
+        let (sender, over) = oneshot::channel();
+        match self.inbox.try_send(Request::Watch(job, sender)) {
+            Ok(()) => Ok(over),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Failure::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Failure::Closing),
         }
     }
 
@@ -517,7 +533,7 @@ fn refuse(request: Request, failure: Failure) {
             let _ = caller.send(Answer::Failed(failure));
         }
         // Dropping the caller is the answer.
-        Request::Totals(_) | Request::Storage(_) => {}
+        Request::Watch(..) | Request::Totals(_) | Request::Storage(_) => {}
         Request::FlushTables(caller) => {
             let closed = StorageError::Closed { operation: "flush" };
             let _ = caller.send(Err(closed));

@@ -34,11 +34,12 @@ use crate::executor::flushing::Flushing;
 use crate::executor::limits::{Dispatch, StageLimits};
 use crate::executor::loads::{LoadId, Loads};
 use crate::executor::output::{Loaded, Output};
-use crate::executor::pending::{Pending, cost};
+use crate::executor::pending::{Judged, Pending, cost};
 use crate::executor::proof::Proof;
 use crate::executor::replies::{Answer, Failure, Held, Replies, is_whole_lease, proof_window};
 use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
+use crate::executor::watched::Watched;
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
 /// A command that had to wait so often without anything having changed meanwhile is given up as
@@ -71,14 +72,6 @@ pub struct Stage<C> {
     outputs: VecDeque<Output<C>>,
     counts: StageCounts,
     trace: Trace,
-}
-
-/// What a command came to.
-struct Judged {
-    reply: Reply,
-    /// The round that the reply depends on.
-    round: Round,
-    has_changes: bool,
 }
 
 impl<C> Stage<C> {
@@ -138,6 +131,11 @@ impl<C> Stage<C> {
         for job in jobs {
             self.enqueue(None, Command::SetAside(job), stamp);
         }
+    }
+
+    /// The jobs whose end is told of, once it is durable, with [`Output::Over`].
+    pub const fn watched(&mut self) -> &mut Watched {
+        &mut self.rounds.watched
     }
 
     /// Nothing more will be submitted: the stage does no work of its own any more, so that it comes
@@ -207,7 +205,9 @@ impl<C> Stage<C> {
         // known: news of that may be old.
         self.proof.good_since(last.since);
         let released = self.replies.release_durable(last.round);
-        self.outputs.extend(released.into_iter().map(release));
+        self.outputs.extend(released.into_iter().map(Held::release));
+        let over = self.rounds.watched.durable(last.round);
+        self.outputs.extend(over.into_iter().map(Output::Over));
     }
 
     /// The flush has returned.
@@ -283,6 +283,7 @@ impl<C> Stage<C> {
             | Output::Write(..)
             | Output::Flush
             | Output::Prove
+            | Output::Over(_)
             | Output::Notice(_) => None,
         });
         released.chain(failed).collect()
@@ -560,7 +561,7 @@ impl<C> Stage<C> {
     fn prove_and_release(&mut self) {
         let age = self.proof.age(self.now);
         let released = self.replies.release_proven(age);
-        self.outputs.extend(released.into_iter().map(release));
+        self.outputs.extend(released.into_iter().map(Held::release));
         if self.proof.take_end() {
             // The next proof would take as long as this one.
             for held in self.replies.give_up_proof() {
@@ -588,9 +589,4 @@ impl<C> Stage<C> {
             unused_since,
         }
     }
-}
-
-/// The one way in which a reply that was held reaches its caller.
-fn release<C>(held: Held<C>) -> Output<C> {
-    Output::Release(held.caller, Answer::Reply(held.reply))
 }

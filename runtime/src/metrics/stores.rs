@@ -116,7 +116,13 @@ fn name(error: &Error) -> &'static str {
         Error::Precondition { .. } => "precondition",
         Error::NotModified { .. } => "not_modified",
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => "denied",
-        _ => "failed",
+        Error::Generic { .. }
+        | Error::InvalidPath { .. }
+        | Error::JoinError { .. }
+        | Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::UnknownConfigurationKey { .. }
+        | _ => "failed",
     }
 }
 

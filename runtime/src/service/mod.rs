@@ -14,12 +14,15 @@
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
 //! * [`lease`]: tasks from several shards in fair shares; [`poll`]: and waiting for them
+//! * [`await_job`]: waiting for a job's end; [`wait`]: how calls wait
+//! * [`list`]: a tenant's jobs, page by page
 //! * [`delivery`]: tasks on their way to a worker, handed back when they do not get there
 //! * [`answers`]: the memory that answers take until they have left
 //! * [`cluster`]: what a node tells about itself
 //! * [`denial`], [`status`]: every way to say no, and the one table of codes, reasons and texts
 
 pub mod answers;
+mod await_job;
 pub mod bulk;
 pub mod calls;
 pub mod cluster;
@@ -30,6 +33,7 @@ pub mod gate;
 mod health;
 pub mod import;
 mod lease;
+mod list;
 pub mod listener;
 pub mod operate;
 pub mod parse;
@@ -38,6 +42,7 @@ pub mod profile;
 pub mod route;
 pub mod status;
 pub mod tls;
+mod wait;
 pub mod write;
 
 use std::fmt;

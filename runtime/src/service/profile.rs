@@ -22,8 +22,10 @@ const SECONDS_DEFAULT: u32 = 30;
 const SECONDS_MAX: u32 = 300;
 const HZ_DEFAULT: u32 = 100;
 const HZ_MAX: u32 = 1000;
-/// What is left of a call's time for making the answer, of a profile that would take longer.
+/// What is left of a call's time for making the answer, of a profile that would take longer: a
+/// tenth, within these bounds.
 const ANSWER_MIN: Duration = Duration::from_millis(500);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Takes profiles of this process.
 pub trait Profiler: fmt::Debug + Send + Sync {
@@ -194,7 +196,7 @@ async fn wait(duration: Duration, place: Option<Place>) {
     };
     let left = place.deadline.saturating_duration_since(Instant::now());
     // Making the answer takes longer the more there is to tell.
-    let margin = left.div_f64(10.0).max(ANSWER_MIN);
+    let margin = left.div_f64(10.0).clamp(ANSWER_MIN, ANSWER_MAX);
     let most = left.saturating_sub(margin);
     tokio::select! {
         () = sleep(duration.min(most)) => {}

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 #![allow(clippy::arithmetic_side_effects)]
 
+pub(crate) mod shell;
+
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -88,6 +90,25 @@ impl Site {
     /// Starts a server on the site's data at another port.
     pub(crate) fn start_at(&self, addr: SocketAddr) -> Server {
         Server::start(&self.config_at(addr, ""), addr)
+    }
+}
+
+/// A server of a fresh site, and where commands find it.
+pub(crate) struct Served {
+    pub(crate) site: Site,
+    pub(crate) server: Server,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines below `[server]`.
+    pub(crate) fn with(more: &str) -> Self {
+        let site = Site::new();
+        let server = site.start_with(more);
+        Self { site, server }
     }
 }
 
@@ -204,17 +225,11 @@ impl Drop for Server {
 /// The binary under test, without the environment's settings.
 pub(crate) fn silo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_silo"));
-    for name in [
-        "SILO_CONFIG",
-        "SILO_DATA",
-        "SILO_GRPC_ADDR",
-        "SILO_TENANCY",
-        "SILO_PERFETTO",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "RUST_LOG",
-    ] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("SILO_") || name.starts_with("OTEL_") || name == "RUST_LOG" {
+            command.env_remove(&*name);
+        }
     }
     // Tests run side by side: not all of them can have the port that is the default.
     command.env("SILO_METRICS_ADDR", "127.0.0.1:0");

@@ -4,6 +4,7 @@
 //! A job that a test has damaged is left out of every prediction from then on.
 
 pub mod known;
+pub mod listed;
 pub mod managed;
 
 use std::cmp::Reverse;
