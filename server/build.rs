@@ -1,5 +1,5 @@
-//! Tells the program which commit it was built from, for `silo bench` to say. Where there is no git,
-//! it does not know.
+//! Tells the program which commit it was built from, for `silo bench` to say. Where there is no
+//! git, it does not know.
 
 use std::process::Command;
 

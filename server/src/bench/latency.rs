@@ -77,8 +77,8 @@ pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, Ben
     Ok(measured)
 }
 
-/// Job numbers, each when it is due. A thread of its own keeps the time: tokio's timers are right to
-/// a millisecond, which is as much as a job takes.
+/// Job numbers, each when it is due. A thread of its own keeps the time: tokio's timers are right
+/// to a millisecond, which is as much as a job takes.
 fn arrivals(schedule: Schedule, jobs: u64, stop: &Stop) -> mpsc::UnboundedReceiver<u64> {
     let (sender, arrivals) = mpsc::unbounded_channel();
     let stop = stop.clone();

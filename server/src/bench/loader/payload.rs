@@ -1,5 +1,5 @@
-//! What jobs carry: MessagePack bytes that begin with the job's number, so that whoever leases a job
-//! knows which it is, and that all of it arrived.
+//! What jobs carry: MessagePack bytes that begin with the job's number, so that whoever leases a
+//! job knows which it is, and that all of it arrived.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
