@@ -24,7 +24,7 @@ const HZ_DEFAULT: u32 = 100;
 const HZ_MAX: u32 = 1000;
 /// What is left of a call's time for making the answer, of a profile that would take longer: a
 /// tenth, within these bounds.
-const ANSWER_MIN: Duration = Duration::from_millis(500);
+const ANSWER_MIN: Duration = Duration::from_secs(1);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Takes profiles of this process.

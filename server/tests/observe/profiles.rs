@@ -52,7 +52,8 @@ async fn a_cpu_profile_names_what_ran() {
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     let profile = profile.into_inner();
-    assert_eq!(profile.duration_seconds, 2);
+    // A busy machine wakes it late, and it says so.
+    assert!(profile.duration_seconds >= 2, "{profile:?}");
     assert!(profile.samples > 0, "{profile:?}");
     let names = unpacked(&profile.profile_data);
     assert!(names.contains("tokio::runtime"), "{} bytes", names.len());
@@ -65,10 +66,10 @@ async fn a_profile_ends_before_its_callers_deadline() {
     let mut raw = raw(&server, site.addr).await;
     // By default it takes half a minute.
     let mut request = Request::new(CpuProfileRequest::default());
-    request.set_timeout(Duration::from_secs(3));
+    request.set_timeout(Duration::from_secs(5));
     let profile = raw.cpu_profile(request).await.unwrap().into_inner();
     assert!(
-        profile.duration_seconds <= 3,
+        profile.duration_seconds <= 5,
         "{}",
         profile.duration_seconds
     );
@@ -110,7 +111,11 @@ async fn a_heap_profile_names_what_allocates() {
     };
     let profile = raw.heap_profile(request).await.unwrap().into_inner();
     load.abort();
-    assert_eq!(profile.duration_seconds, 1);
+    assert!(
+        profile.duration_seconds >= 1,
+        "{}",
+        profile.duration_seconds
+    );
     let names = unpacked(&profile.profile_data);
     assert!(names.contains("silo_runtime::"), "{} bytes", names.len());
     // It can be taken again.

@@ -19,7 +19,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::collector::Collector;
-use crate::process::Site;
+use crate::process::{Site, silo};
 
 /// The only span of a service and a name.
 fn only(collector: &Collector, service: &str, name: &str) -> Span {
@@ -108,4 +108,24 @@ async fn a_server_writes_spans_for_perfetto_until_it_stops() {
     let named = |span: &&serde_json::Value| span["args"]["method"] == "\"Enqueue\"";
     let span = spans.as_array().unwrap().iter().find(named);
     assert!(span.is_some_and(|span| span["name"] == "call"), "{text}");
+}
+
+#[silo::test]
+fn spans_that_have_nowhere_to_go_are_said_with_what_to_do() {
+    for (name, value, code) in [
+        ("SILO_PERFETTO", "/no/such/folder/spans.json", "perfetto"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "not a URL", "otlp"),
+    ] {
+        let site = Site::new();
+        let config = site.config_at(site.addr, "");
+        let mut serve = silo();
+        let output = serve.args(["serve", "-c"]).arg(&config).env(name, value);
+        let output = output.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(&format!("silo::telemetry::{code}")) && said.contains(name),
+            "{said}"
+        );
+    }
 }
