@@ -37,8 +37,8 @@ pub(crate) enum Verb {
     Serve(Serve),
     /// Run a server for development: data in a folder that is kept, `ResetShards` allowed.
     Dev(Dev),
-    /// See it work: a server, workers and jobs in one process, in a fresh folder. A worker is killed,
-    /// then the server; nothing is lost.
+    /// See it work: a server, workers and jobs in one process, in a fresh folder. A worker is
+    /// killed, then the server; nothing is lost.
     Demo(Demo),
     #[command(subcommand)]
     Job(Job),
