@@ -205,6 +205,26 @@ fn what_one_server_shows_another_imports() {
 }
 
 #[silo::test]
+fn a_job_that_runs_keeps_no_other_from_being_imported() {
+    let served = Served::new();
+    served.enqueue("g", "running", &["--lease-ms", "3000"]);
+    let worker = served.worker("g", "echo up >&2; sleep 1000", &["--kill-grace", "0s"]);
+    worker.says("[running] up");
+    let line = |id: &str| format!("{{\"id\": \"{id}\", \"task_group\": \"h\"}}\n");
+    let lines = ["a", "running", "b"].map(line).concat();
+    let said = served.run_on(lines, &["job", "import"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(5), "a scheduled\nb scheduled\n")
+    );
+    assert!(said.err.contains("silo::call::job_running"), "{said:?}");
+    assert!(said.err.contains("cannot import job running"), "{said:?}");
+    assert!(said.err.contains("`silo job cancel` stops it"), "{said:?}");
+    served.run(&["job", "cancel", "running"]).well();
+    assert_eq!(served.run(&["job", "wait", "running"]).code, Some(9));
+}
+
+#[silo::test]
 fn what_is_no_history_is_not_imported() {
     let served = Served::new();
     for (line, why) in [

@@ -1,6 +1,7 @@
 //! `silo job get`.
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use silo_runtime::client::Client;
 
 use crate::connect::Connect;
@@ -17,7 +18,7 @@ pub(crate) struct Args {
     ids: Ids,
 
     /// Leave the attempts out.
-    #[arg(long, env = "SILO_GET_NO_ATTEMPTS", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "SILO_GET_NO_ATTEMPTS", value_parser = BoolishValueParser::new())]
     no_attempts: bool,
 
     #[command(flatten)]

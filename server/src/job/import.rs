@@ -1,7 +1,6 @@
 //! `silo job import`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::Parser;
 use miette::Report;
@@ -9,24 +8,25 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use silo_runtime::client::Client;
+use silo_runtime::client::error::Error as ClientError;
 use silo_runtime::client::import::Import;
 use silo_runtime::client::payload;
-use silo_runtime::proto::{AttemptStatus, ImportAttempt, SerializedBytes};
+use silo_runtime::proto::{AttemptStatus, ImportAttempt, JobStatus, SerializedBytes};
 
 use crate::connect::Connect;
 use crate::exit::Exit;
 use crate::failure::{About, CallFailed};
-use crate::input::{InputError, Line, Lines, Next};
+use crate::input::{FOR_EVER, InputError, Line, Lines, Next};
 use crate::job::lines::payload_of;
 use crate::job::shape::{RetryPolicy, Status};
 use crate::output::{Output, Show};
 
 /// Jobs in one call, at most.
 const JOBS_MAX: usize = 1000;
+/// Attempts of all jobs in one call, at most.
+const ATTEMPTS_MAX: usize = 10_000;
 /// Bytes of lines in one call, about.
 const BYTES_MAX: usize = 16 << 20;
-/// Nobody waits longer for a line.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Bring in jobs with their attempts from another system: one JSON object a line of standard
 /// input, as `silo job get --output json` writes them.
@@ -99,67 +99,130 @@ pub(crate) struct NotImported {
     why: String,
 }
 
+/// Jobs that go in one call, with their lines.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<(u64, Import)>,
+    attempts: usize,
+    bytes: usize,
+}
+
 impl Args {
     pub(crate) async fn run(self, client: Client, output: Output) -> miette::Result<Exit> {
         let mut lines = Lines::of_stdin();
         let mut exit = Exit::Done;
-        let mut waiting: Vec<(u64, Import)> = Vec::new();
-        let mut bytes: usize = 0;
+        let mut batch = Batch::default();
         loop {
             let next = lines.next(FOR_EVER).await;
             if let Ok(Next::Line(line)) = &next {
-                bytes = bytes.saturating_add(line.bytes.len());
                 match job(line) {
-                    Ok(job) => waiting.push((line.number, job)),
+                    Ok(job) => {
+                        if !batch.has_room(&job, line) {
+                            exit =
+                                exit.and(std::mem::take(&mut batch).send(&client, output).await?);
+                        }
+                        batch.add(job, line);
+                    }
                     Err(error) => exit = exit.and(tell(output, &error.into(), line.number, None)),
                 }
+                continue;
             }
-            let is_last = !matches!(next, Ok(Next::Line(_)));
-            if is_last || waiting.len() >= JOBS_MAX || bytes >= BYTES_MAX {
-                let ended = send(&client, output, std::mem::take(&mut waiting)).await?;
-                exit = exit.and(ended);
-                bytes = 0;
-            }
+            exit = exit.and(std::mem::take(&mut batch).send(&client, output).await?);
+            // What came before it is not lost.
             next?;
-            if is_last {
-                return Ok(exit);
-            }
+            return Ok(exit);
         }
     }
 }
 
-async fn send(client: &Client, output: Output, jobs: Vec<(u64, Import)>) -> miette::Result<Exit> {
-    if jobs.is_empty() {
-        return Ok(Exit::Done);
+impl Batch {
+    fn has_room(&self, job: &Import, line: &Line) -> bool {
+        let attempts = self.attempts.saturating_add(job.attempts.len());
+        let bytes = self.bytes.saturating_add(line.bytes.len());
+        self.jobs.len() < JOBS_MAX && attempts <= ATTEMPTS_MAX && bytes <= BYTES_MAX
     }
-    let named = jobs.iter().map(|(line, job)| (*line, job.id.clone()));
-    let named: Vec<_> = named.collect();
-    let what = match (named.first(), named.last()) {
-        (Some((first, _)), Some((last, _))) => {
-            format!("import the jobs of lines {first} to {last}")
+
+    fn add(&mut self, job: Import, line: &Line) {
+        self.attempts = self.attempts.saturating_add(job.attempts.len());
+        self.bytes = self.bytes.saturating_add(line.bytes.len());
+        self.jobs.push((line.number, job));
+    }
+
+    /// Imports them. One that runs here refuses its call: then each goes alone.
+    async fn send(self, client: &Client, output: Output) -> miette::Result<Exit> {
+        if self.jobs.is_empty() {
+            return Ok(Exit::Done);
         }
-        (_, _) => "import jobs".to_owned(),
-    };
-    let jobs = jobs.into_iter().map(|(_, job)| job).collect();
-    let told = client.import(jobs).await.map_err(CallFailed::of(what))?;
-    let mut exit = Exit::Done;
-    for ((line, id), told) in named.into_iter().zip(told) {
-        match told {
-            Ok(status) => {
-                let status = status.into();
-                output.show(&Imported { line, id, status })?;
-            }
-            Err(why) => {
-                let report = NotImported {
-                    id: id.clone(),
-                    why,
+        let jobs = self.jobs.iter().map(|(_, job)| job.clone()).collect();
+        let told = match client.import(jobs).await {
+            Ok(told) => told,
+            Err(cause) if is_of_running(&cause) => {
+                let mut exit = Exit::Done;
+                for (line, job) in self.jobs {
+                    exit = exit.and(alone(client, output, line, job).await?);
                 }
-                .into();
-                exit = exit.and(tell(output, &report, line, Some(id)));
+                return Ok(exit);
             }
+            Err(cause) => {
+                let (first, last) = (self.jobs.first(), self.jobs.last());
+                let number = |job: Option<&(u64, _)>| job.map_or(0, |(line, _)| *line);
+                let (first, last) = (number(first), number(last));
+                let what = format!("import the jobs of lines {first} to {last}");
+                return Err(CallFailed::of(what)(cause).into());
+            }
+        };
+        let mut exit = Exit::Done;
+        for ((line, job), told) in self.jobs.into_iter().zip(told) {
+            exit = exit.and(show(output, line, job.id, told)?);
+        }
+        Ok(exit)
+    }
+}
+
+/// Whether a call was refused because one of its jobs runs here.
+fn is_of_running(error: &ClientError) -> bool {
+    let reason = error
+        .refusal()
+        .and_then(|refusal| refusal.reason.as_deref());
+    reason == Some("JOB_RUNNING")
+}
+
+async fn alone(client: &Client, output: Output, line: u64, job: Import) -> miette::Result<Exit> {
+    let id = job.id.clone();
+    match client.import(vec![job]).await {
+        Ok(told) => match told.into_iter().next() {
+            Some(told) => show(output, line, id, told),
+            None => Ok(Exit::Done),
+        },
+        Err(cause) => {
+            let report = CallFailed::of(format!("import job {id}"))(cause).into();
+            Ok(tell(output, &report, line, Some(id)))
         }
     }
-    Ok(exit)
+}
+
+/// What became of one.
+fn show(
+    output: Output,
+    line: u64,
+    id: String,
+    told: Result<JobStatus, String>,
+) -> miette::Result<Exit> {
+    match told {
+        Ok(status) => {
+            let status = status.into();
+            output.show(&Imported { line, id, status })?;
+            Ok(Exit::Done)
+        }
+        Err(why) => {
+            let report = NotImported {
+                id: id.clone(),
+                why,
+            }
+            .into();
+            Ok(tell(output, &report, line, Some(id)))
+        }
+    }
 }
 
 fn tell(output: Output, report: &Report, line: u64, id: Option<String>) -> Exit {

@@ -14,7 +14,7 @@ use silo_runtime::client::payload::NIL;
 use crate::data::from_json;
 use crate::exit::Exit;
 use crate::failure::{About, CallFailed};
-use crate::input::{InputError, Line, Lines, Next};
+use crate::input::{FOR_EVER, InputError, Line, Lines, Next};
 use crate::job::enqueue::Template;
 use crate::job::shape::{Retention, RetryPolicy};
 use crate::output::{Output, Show};
@@ -25,8 +25,6 @@ const JOBS_MAX: usize = 1000;
 const BYTES_MAX: usize = 16 << 20;
 /// A call waits so long for more lines.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Nobody waits longer for a line.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a line holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

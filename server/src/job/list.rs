@@ -110,7 +110,7 @@ impl Args {
             warn(
                 output,
                 format!(
-                    "{} jobs are left out because a row of theirs is damaged: `silo job quarantined`",
+                    "{} jobs are left out, their rows are damaged: see `silo job quarantined`",
                     pages.skipped()
                 ),
             );

@@ -3,6 +3,7 @@
 //! * [`shape`]: how a job, its attempts and its retry policy look as JSON, read and written
 //! * [`view`]: a job and its end as they are shown
 //! * [`each`]: the same for several jobs
+//! * [`lines`]: many jobs to enqueue, one a line
 
 mod cancel;
 mod delete;
