@@ -763,13 +763,13 @@ check RetriesAreSpent {
     Retries in Subject.allows - Decided.spent.Subject and Retries in Decided.spent'.Subject
 } for 2 but 3 Lease, 2 steps expect 0
 check CrashesAreSpent {
-  sound and Event = Expire and Crashed in Lease.(ends[Subject])
-    and Subject in (at[Decided, Due + Ready])' implies
-    Crashes in Subject.allows - Decided.spent.Subject and Crashes in Decided.spent'.Subject
+  sound and Event = Expire implies all j: Subject & (at[Decided, Due + Ready])' |
+    Crashed in Lease.(ends[j]) implies
+      Crashes in j.allows - Decided.spent.j and Crashes in Decided.spent'.j
 } for 2 but 3 Lease, 2 steps expect 0
 check LossesAreSpent {
-  sound and Event = Expire and Lost in Lease.(ends[Subject]) implies
-    Losses in Subject.allows - Decided.spent.Subject and Losses in Decided.spent'.Subject
+  sound and Event = Expire implies all j: Subject | Lost in Lease.(ends[j]) implies
+    Losses in j.allows - Decided.spent.j and Losses in Decided.spent'.j
 } for 2 but 3 Lease, 2 steps expect 0
 -- A crash, a loss, a release, a snooze cost no retry.
 check OnlyFailuresCost {
@@ -779,8 +779,9 @@ check OnlyFailuresCost {
 } for 2 but 3 Lease, 2 steps expect 0
 -- A job without retries survives a crash.
 check CrashIsNoFailure {
-  sound and Event = Expire and Crashed in Lease.(ends[Subject]) and Subject not in Decided.asked
-    and Crashes in Subject.allows - Decided.spent.Subject implies Subject in (at[Decided, Due])'
+  sound and Event = Expire implies all j: Subject - Decided.asked |
+    Crashed in Lease.(ends[j]) and Crashes in j.allows - Decided.spent.j implies
+      j in (at[Decided, Due])'
 } for 2 but 3 Lease, 2 steps expect 0
 check OutcomeResets {
   sound and Event = Report implies no (Crashes + Losses) & Decided.spent'.Subject
@@ -790,7 +791,7 @@ check RestartBeginsAnew {
     Subject in (at[Decided, Ready])' - Decided.asked' and no Decided.spent'.Subject
 } for 2 but 3 Lease, 2 steps expect 0
 check ImportSaysWhy {
-  sound and Event = Import and Subject in jobs[Decided] implies some ends[Subject]
+  sound and Event = Import implies all j: Subject & jobs[Decided] | some ends[j]
 } for 2 but 3 Lease, 2 steps expect 0
 
 check LossIsUnseen {
@@ -823,8 +824,59 @@ check FoundAnew {
 
 -- What can happen, from an empty shard -------------------------------------------------------
 
-fun ended[e: End]: set Job { Decided.had.(Decided.how.e) }
-
+-- A job runs, and its caller and its worker know how it went once that is durable.
 run Succeeds {
-  init and eventually (Ended -> Job & Durable.told != none -> none and some at[Durable, Succeeded])
-} for 1 but exactly 1 Job, 8 steps expect 1 -- trace
+  init and eventually (Event = Report and Task in Durable.tasks)
+  eventually (some at[Durable, Succeeded] & Ended.(Durable.told))
+} for 2 but exactly 1 Job, 8 steps expect 1 -- trace
+-- A crash takes back what nobody was told, and a command that was told stands.
+run CrashTakesBack {
+  init
+  eventually some j: at[Decided, Cancelled] & Taken.(Durable.told) |
+    Event = Crash and after j in at[Decided, Ready]
+} for 2 but exactly 1 Job, 6 steps expect 1 -- trace
+-- A write of which nobody was told lands all the same.
+run LandsLate {
+  init
+  eventually (Event = Crash and no Durable.told and some at[Handed, Ready] - jobs[Durable]
+    and after some at[Durable, Ready])
+} for 2 but exactly 1 Job, 5 steps expect 1
+-- A lease is found again after a crash, and its worker keeps it.
+run Recovers {
+  init and eventually (Event = Crash and some Job.(Durable.lease) & Durable.tasks)
+  eventually (Event = Heartbeat and no Blind and once Event = Recover)
+} for 2 but exactly 1 Job, 8 steps expect 1 -- trace
+-- Lost, leased again, heartbeated, crashed, and run anew by hand.
+run LossCrashRestart {
+  init and eventually (Event = Expire and after some Decided.how.Lost)
+  eventually (Event = Restart and some Decided.how.Lost and some Decided.how.Crashed)
+} for 2 but exactly 1 Job, 10 steps expect 1 -- trace
+-- Cancelled while it runs; its worker fails: it is over.
+run CancelThenFailure {
+  init and eventually (Event = Cancel and some at[Decided, Leased])
+  eventually (Event = Report and after (some Decided.how.Failure and some at[Decided, Cancelled]))
+} for 2 but exactly 1 Job, 6 steps expect 1 -- trace
+-- Fails, waits, is due, runs again, is snoozed, expedited and released.
+run ComesBack {
+  init and eventually (Event = Report and after (some at[Decided, Due] and some Decided.how.Failure))
+  eventually (Event = Start and some Decided.how.Failure)
+  eventually (some Decided.how.Snoozed and Event = Expedite)
+} for 2 but exactly 1 Job, 10 steps expect 1 -- trace
+-- Ends, is kept, goes, and its id is free again.
+run IsKeptAndGoes {
+  init and eventually (Event = Clean and after eventually Event = Enqueue)
+} for 2 but exactly 1 Job, 7 steps expect 1 -- trace
+-- Taken from elsewhere, goes on in it, and is deleted.
+run ImportedTwice {
+  init and eventually (Event = Import and some at[Decided, Failed]) and eventually Event = Delete
+} for 2 but exactly 1 Job, 5 steps expect 1 -- trace
+-- Set aside while it runs, and given back.
+run SetAsideAndBack {
+  init and eventually (Event = SetAside and some at[Decided, Leased])
+  eventually (Event = Restart and some at[Decided, Aside])
+} for 2 but exactly 1 Job, 6 steps expect 1 -- trace
+-- Two jobs of two tenants run at once; soft state goes and is found again.
+run TwoTenants {
+  init and eventually (#at[Decided, Leased] = 2 and some disj t, u: Tenant | t + u = Decided.tenants)
+  eventually (Event = Forget and after eventually Event = Recover)
+} for 2 but 8 steps expect 1
