@@ -76,7 +76,11 @@ public class Runner {
                         : A4Options.SatSolver.GlucoseJNI;
         long start = System.currentTimeMillis();
         for (Path file : files) {
-            runner.model(file, mutants, traces, only);
+            try {
+                runner.model(file, mutants, traces, only);
+            } catch (Exception error) {
+                runner.fail(file.getFileName().toString(), error.getMessage());
+            }
         }
         System.out.printf(
                 "%d as expected, %d not, %d ms%n",
@@ -142,7 +146,7 @@ public class Runner {
         try {
             world = parse(file, String.join("\n", changed));
         } catch (Exception error) {
-            fail(mutant.name(), "does not parse: " + error.getMessage().lines().findFirst());
+            fail(mutant.name(), "does not parse: " + error.getMessage().replace('\n', ' '));
             return;
         }
         for (String broken : mutant.breaks()) {

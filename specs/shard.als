@@ -262,7 +262,7 @@ pred remove[j: Job] {
 
 -- SILO-JOB-T4, and SILO-QUAR-T2 of a job that was set aside
 pred restart[j: Job] {
-  -- mutant restart_any breaks JOB_4 OneOutcome JOB_2
+  -- mutant restart_any breaks JOB_4 WorkersHold JOB_2
   j in at[Decided, Failed + Cancelled + Aside]
   -- then
   put[j, Ready]
@@ -367,13 +367,13 @@ pred report[j: Job, l: Lease, e: End] {
   e in Success + Failure + Stopped
   -- then
   closed[j, l, e]
-  let again = j not in Decided.asked and Retries in j.allows - Decided.spent.j {
+  let again = Retries in j.allows - Decided.spent.j,
+      may = j in Decided.asked implies Cancelled else again implies Due + Ready + Failed else Failed {
     e = Success implies put[j, Succeeded]
     e = Stopped implies put[j, Cancelled]
-    -- mutant asked_again breaks AskedIsOver: e = Failure implies some p: Due + Ready + Failed | put[j, p]
-    -- mutant retried_for_ever breaks RetriesAreSpent: e = Failure implies some p: Due + Ready + Failed | put[j, p] and (j in Decided.asked implies p = Failed)
-    e = Failure implies some p: Position | put[j, p] and p in (j in Decided.asked implies Cancelled
-      else again implies Due + Ready + Failed else Failed)
+    -- mutant asked_again breaks AskedIsOver: e = Failure implies some p: may + Due + Ready | put[j, p] and (again or p in may)
+    -- mutant retried_for_ever breaks RetriesAreSpent: e = Failure implies some p: may + Due | put[j, p] and (j in Decided.asked implies p in may)
+    e = Failure implies some p: may | put[j, p]
     -- mutant free_retry breaks RetriesAreSpent: Decided.spent'.j = Decided.spent.j - Crashes - Losses
     -- mutant outcome_keeps breaks OutcomeResets: Decided.spent'.j = Decided.spent.j + { b: Retries | some (at[Decided, Due + Ready])' & j }
     Decided.spent'.j = Decided.spent.j & Retries + { b: Retries | j in (at[Decided, Due + Ready])' }
