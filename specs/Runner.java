@@ -34,12 +34,17 @@ public class Runner {
     static final long COMMAND_SECONDS_MAX = 300;
 
     static final Pattern MARK =
-            Pattern.compile("^\\s*-- mutant (\\w+) breaks (\\w+(?: \\w+)*)(?:: (.*))?$");
+            Pattern.compile("^\\s*-- mutant (\\w+) breaks (\\w+(?: \\w+)*)(?::(.*))?$");
     static final Pattern PRED = Pattern.compile("^\\s*pred (\\w+).*");
+    static final Pattern OPEN = Pattern.compile("^open (\\w+/\\w+)$");
+    static final String MORE = "--  ";
     static final String TRACE = "-- trace";
 
+    /** A file of a model. */
+    record Part(Path path, List<String> lines) {}
+
     /** A line of a model that is left out, or replaced, and the checks that must notice. */
-    record Mutant(String name, int line, List<String> breaks, String replacement) {}
+    record Mutant(String name, Part part, int line, List<String> breaks, String replacement) {}
 
     private final A4Options options = new A4Options();
     private final ExecutorService solver =
@@ -79,7 +84,7 @@ public class Runner {
             try {
                 runner.model(file, mutants, traces, only);
             } catch (Exception error) {
-                runner.fail(file.getFileName().toString(), error.getMessage());
+                runner.fail(file.getFileName().toString(), error.toString());
             }
         }
         System.out.printf(
@@ -92,26 +97,41 @@ public class Runner {
     }
 
     private void model(Path file, boolean mutants, Path traces, String only) throws Exception {
-        String text = Files.readString(file);
-        List<String> lines = text.lines().toList();
-        List<Mutant> marked = mutants(file, lines);
+        List<Part> parts = parts(file);
+        List<Mutant> marked = new ArrayList<>();
+        for (Part part : parts) {
+            marked.addAll(mutants(part));
+        }
         System.out.printf("%s%n", file.getFileName());
-        CompModule world = parse(file, text);
+        CompModule world = parse(parts);
         if (!mutants) {
             for (Command command : world.getAllCommands()) {
                 if (only == null || name(command).equals(only)) {
-                    command(file, world, command, lines, traces);
+                    command(file, world, command, parts.get(0).lines(), traces);
                 }
             }
         }
-        rules(file, world, lines, marked);
-        if (mutants) {
-            for (Mutant mutant : marked) {
-                if (only == null || mutant.name().equals(only)) {
-                    mutant(file, lines, mutant);
-                }
+        rules(file, world, parts, marked);
+        for (Mutant mutant : marked) {
+            if (mutants && (only == null || mutant.name().equals(only))) {
+                mutant(parts, mutant);
             }
         }
+    }
+
+    /** The model itself, then what it opens from the folder of its name. */
+    private static List<Part> parts(Path file) throws Exception {
+        Path path = file.toAbsolutePath().normalize();
+        List<Part> parts = new ArrayList<>();
+        parts.add(new Part(path, Files.readAllLines(path)));
+        for (String line : parts.get(0).lines()) {
+            Matcher open = OPEN.matcher(line);
+            if (open.matches() && !open.group(1).startsWith("util/")) {
+                Path opened = path.resolveSibling(open.group(1) + ".als");
+                parts.add(new Part(opened, Files.readAllLines(opened)));
+            }
+        }
+        return parts;
     }
 
     private void command(
@@ -139,14 +159,20 @@ public class Runner {
         }
     }
 
-    private void mutant(Path file, List<String> lines, Mutant mutant) throws Exception {
-        List<String> changed = new ArrayList<>(lines);
-        changed.set(mutant.line(), mutant.replacement());
+    private void mutant(List<Part> parts, Mutant mutant) throws Exception {
+        List<Part> changed = new ArrayList<>();
+        for (Part part : parts) {
+            List<String> lines = new ArrayList<>(part.lines());
+            if (part == mutant.part()) {
+                lines.set(mutant.line(), mutant.replacement());
+            }
+            changed.add(new Part(part.path(), lines));
+        }
         CompModule world;
         try {
-            world = parse(file, String.join("\n", changed));
+            world = parse(changed);
         } catch (Exception error) {
-            fail(mutant.name(), "does not parse: " + error.getMessage().replace('\n', ' '));
+            fail(mutant.name(), "does not parse: " + error.toString().replace('\n', ' '));
             return;
         }
         for (String broken : mutant.breaks()) {
@@ -184,7 +210,8 @@ public class Runner {
     }
 
     /** What is asked of a model beyond Alloy's own rules. */
-    private void rules(Path file, CompModule world, List<String> lines, List<Mutant> marked) {
+    private void rules(
+            Path file, CompModule world, List<Part> parts, List<Mutant> marked) {
         Set<String> broken = new TreeSet<>();
         marked.forEach(mutant -> broken.addAll(mutant.breaks()));
         Set<String> names = new LinkedHashSet<>();
@@ -214,7 +241,7 @@ public class Runner {
                 fail(mutant.name(), "two mutants have this name");
             }
         }
-        guards(lines);
+        parts.forEach(part -> guards(part.lines()));
     }
 
     /** Every line of a step before its `-- then` is a guard, and has a mutant without it. */
@@ -239,13 +266,14 @@ public class Runner {
     }
 
     /** Marks stand above the line that they change; several may stand above one. */
-    private static List<Mutant> mutants(Path file, List<String> lines) throws Exception {
+    private static List<Mutant> mutants(Part part) throws Exception {
+        List<String> lines = part.lines();
         List<Mutant> found = new ArrayList<>();
         for (int i = 0; i < lines.size(); i++) {
             Matcher mark = MARK.matcher(lines.get(i));
             if (!mark.matches()) {
                 if (lines.get(i).contains("-- mutant")) {
-                    throw new Exception(file + ":" + (i + 1) + ": not a mark of a mutant");
+                    throw new Exception(part.path() + ":" + (i + 1) + ": not a mark of a mutant");
                 }
                 continue;
             }
@@ -254,17 +282,22 @@ public class Runner {
                 line++;
             }
             String replacement = mark.group(3) == null ? "" : mark.group(3);
+            // Long ones go on in the next lines.
+            for (int more = i + 1; lines.get(more).strip().startsWith(MORE); more++) {
+                replacement += lines.get(more).strip().substring(MORE.length());
+            }
             List<String> breaks = List.of(mark.group(2).split(" "));
-            found.add(new Mutant(mark.group(1), line, breaks, replacement));
+            found.add(new Mutant(mark.group(1), part, line, breaks, replacement));
         }
         return found;
     }
 
-    private static CompModule parse(Path file, String text) throws Exception {
+    private static CompModule parse(List<Part> parts) throws Exception {
         Map<String, String> loaded = new HashMap<>();
-        loaded.put(file.toAbsolutePath().toString(), text);
+        parts.forEach(
+                part -> loaded.put(part.path().toString(), String.join("\n", part.lines())));
         return CompUtil.parseEverything_fromFile(
-                A4Reporter.NOP, loaded, file.toAbsolutePath().toString());
+                A4Reporter.NOP, loaded, parts.get(0).path().toString());
     }
 
     private static Command find(CompModule world, String name) {
@@ -323,7 +356,7 @@ public class Runner {
         static String state(A4Solution found, int at, boolean isVariable) throws Exception {
             Map<String, String> said = new LinkedHashMap<>();
             for (Sig sig : found.getAllReachableSigs()) {
-                if (sig.builtin || !sig.label.startsWith("this/")) {
+                if (sig.builtin || sig.label.endsWith("/Ord")) {
                     continue;
                 }
                 boolean isAtom = sig.isOne != null && sig.isVariable == null;

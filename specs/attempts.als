@@ -43,11 +43,13 @@ fun keptFrom[n: Number]: set Number { n.prev & nexts[zero] + { m: n | n.prev in 
 
 -- Writes the latest attempt as an earlier one, and lets the oldest go.
 pred keepLast {
-  -- mutant keeps_all breaks ATT_1: Job.rows' = Job.rows + Job.last -> Job.lastSaid and Job.from' = Job.from
+  -- mutant keeps_all breaks ATT_1:
+  --   Job.rows' = Job.rows + Job.last -> Job.lastSaid and Job.from' = Job.from
   -- mutant keeps_none breaks ATT_1: Job.rows' = Job.rows
   -- mutant drops_more breaks ATT_2: no Job.rows'.Word - Job.last and Job.from' = Job.last
-  some Job.last implies rowsFrom[keptFrom[Job.last]] else (Job.rows' = Job.rows and Job.from' = Job.from)
+  some Job.last implies rowsFrom[keptFrom[Job.last]] else rowsStay
 }
+pred rowsStay { Job.rows' = Job.rows and Job.from' = Job.from }
 pred rowsFrom[oldest: Number] {
   let start = oldest in upTo[Job.from] implies Job.from else oldest {
     Job.from' = start
@@ -148,8 +150,10 @@ pred remove {
   no Job.last' and no Job.lastSaid' and no Job.leased' and no Aside'
   -- mutant one_row_left breaks NothingIsLeft: Job.rows' = (Job.ended <: Job.rows)
   Job.rows' = (Number - between[Job.from, Job.ended]) <: Job.rows
-  -- mutant payload_left breaks NothingIsLeft: Job.payloads' = Job.payloads - between[Job.from, Job.ended] - Job.last
-  -- mutant last_data_left breaks NothingIsLeft: Job.payloads' = Job.payloads - Job.rows.Word - Job.knows
+  -- mutant payload_left breaks NothingIsLeft:
+  --   Job.payloads' = Job.payloads - between[Job.from, Job.ended] - Job.last
+  -- mutant last_data_left breaks NothingIsLeft:
+  --   Job.payloads' = Job.payloads - Job.rows.Word - Job.knows
   Job.payloads' = Job.payloads - between[Job.from, Job.ended] - Job.last - Job.knows
 }
 -- Its lease goes, all else stays for whoever looks at it.

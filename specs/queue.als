@@ -28,6 +28,8 @@ one sig Tenant {
 abstract sig Step {}
 one sig Enter, Serve, Pick, Back, Leave, Drop, Tick, Idle extends Step {}
 var one sig Event in Step {}
+-- What a tick takes off, and puts back.
+var sig Page, Lost in Job {}
 
 fun isThere: set Job { Tenant.rows.Place + Tenant.held.Place }
 
@@ -45,7 +47,8 @@ pred without[j: Job, low: lone Place] {
 }
 -- The row comes with the tenant's first job and goes with its last; a new one counts anew.
 pred row[nextOne: lone Seq] {
-  -- mutant row_goes_with_the_queue breaks TEN_2: Tenant.next' = (some Tenant.rows' implies nextOne else none)
+  -- mutant row_goes_with_the_queue breaks TEN_2:
+  --   Tenant.next' = (some Tenant.rows' implies nextOne else none)
   -- mutant row_never_goes breaks TEN_2: Tenant.next' = nextOne
   Tenant.next' = (some isThere' implies nextOne else none)
 }
@@ -112,7 +115,8 @@ pred leave[j: Job] {
   -- given: there is one
   some j.(Tenant.rows)
   -- then
-  -- mutant row_stays breaks OnePlaceEach: Tenant.rows' = Tenant.rows and Tenant.held' = Tenant.held + j <: Tenant.rows
+  -- mutant row_stays breaks OnePlaceEach:
+  --   Tenant.rows' = Tenant.rows and Tenant.held' = Tenant.held + j <: Tenant.rows
   Tenant.rows' = Tenant.rows - j -> Place and Tenant.held' = Tenant.held
   without[j, Tenant.mark]
   row[Tenant.next]
@@ -129,8 +133,10 @@ pred tick[page, lost: set Job] {
   Tenant.held' = Tenant.held - lost -> Place
   Tenant.counted' = (Tenant.counted - page) + lost
   let stays = order/min[Tenant.rows[Tenant.rows.Place - page]] {
-    -- mutant raises_last breaks IDX_2: Tenant.mark' = (some stays implies stays else order/min[Job.(Tenant.rows')])
-    -- mutant raises_too_far breaks IDX_2: Tenant.mark' = (some stays implies stays.order/next else order/min[Job.(Tenant.rows')])
+    -- mutant raises_last breaks IDX_2:
+    --   Tenant.mark' = (some stays implies stays else order/min[Job.(Tenant.rows')])
+    -- mutant raises_too_far breaks IDX_2:
+    --   Tenant.mark' = (some stays implies stays.order/next else order/min[Job.(Tenant.rows')])
     Tenant.mark' = order/min[stays + lost.(Tenant.held)]
   }
   row[Tenant.next]
@@ -147,7 +153,7 @@ pred step {
   Event = Back implies some j: Job | back[j]
   Event = Leave implies some j: Job | leave[j]
   Event = Drop implies some j: Job | drop[j]
-  Event = Tick implies some page, lost: set Job | tick[page, lost]
+  Event = Tick implies tick[Page, Lost]
   Event = Idle implies idle
 }
 -- The only fact: what the world may do next.
@@ -165,7 +171,7 @@ pred ten_3 { Job.(Tenant.rows + Tenant.held).number in seqs/prevs[Tenant.next] }
 pred onePlaceEach {
   all j: Job | lone j.(Tenant.rows + Tenant.held)
   no Tenant.rows.Place & Tenant.held.Place
-  all disj j, k: isThere | j.(Tenant.rows + Tenant.held).number != k.(Tenant.rows + Tenant.held).number
+  all s: Seq | lone (Tenant.rows + Tenant.held).number.s
 }
 pred sound { idx_2 and ten_2 and ten_3 and onePlaceEach }
 pred init {
