@@ -256,7 +256,11 @@ public class Runner {
             }
             for (int at = head + 1; at < i; at++) {
                 String line = lines.get(at).strip();
-                String above = lines.get(at - 1).strip();
+                int mark = at - 1;
+                while (lines.get(mark).strip().startsWith(MORE)) {
+                    mark--;
+                }
+                String above = lines.get(mark).strip();
                 boolean isExcused = above.startsWith("-- given") || above.startsWith("-- mutant");
                 if (!line.isEmpty() && !line.startsWith("--") && !isExcused) {
                     fail("line " + (at + 1), "a guard without a mutant: " + line);

@@ -360,7 +360,8 @@ pred report[j: Job, l: Lease, e: End] {
   -- then
   closed[j, l, e]
   let again = Retries in j.allows - Decided.spent.j,
-      may = j in Decided.asked implies Cancelled else again implies Due + Ready + Failed else Failed {
+      may = j in Decided.asked implies Cancelled
+        else (again implies Due + Ready + Failed else Failed) {
     e = Success implies put[j, Succeeded]
     e = Stopped implies put[j, Cancelled]
     -- mutant asked_again breaks AskedIsOver:
