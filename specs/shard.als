@@ -232,17 +232,29 @@ check FoundAnew {
 
 -- What can happen, from an empty shard -------------------------------------------------------
 
+-- What the code does where the model leaves it open; traces that the code is to follow keep to it.
+pred asCoded {
+  always {
+    Event not in Import + SetAside
+    Event = Grant implies Subject in at[Decided, Ready]
+    Event in Expire + GiveBack + Start + Pass + Clean + Grant + Heartbeat implies no Blind
+    all j: Subject | some ends[j].(Lost + Released) implies
+      j in (at[Decided, Ready])' + Decided.asked
+  }
+  all j: Job | Losses in j.allows iff Crashes in j.allows
+}
+
 -- A job runs, and its caller and its worker know how it went once that is durable.
-run Succeeds {
-  init and eventually (Event = Report and Task in Durable.tasks)
+run Succeeds { -- trace
+  asCoded and init and eventually (Event = Report and Task in Durable.tasks)
   eventually (some at[Durable, Succeeded] & Ended.(Durable.told))
-} for 2 but exactly 1 Job, 8 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 8 steps expect 1
 -- A crash takes back what nobody was told, and a command that was told stands.
-run CrashTakesBack {
-  init
+run CrashTakesBack { -- trace
+  asCoded and init
   eventually some j: at[Decided, Cancelled] & Taken.(Durable.told) |
     Event = Crash and after j in at[Decided, Ready]
-} for 2 but exactly 1 Job, 6 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 6 steps expect 1
 -- A write of which nobody was told lands all the same.
 run LandsLate {
   init
@@ -250,40 +262,40 @@ run LandsLate {
     and after some at[Durable, Ready])
 } for 2 but exactly 1 Job, 5 steps expect 1
 -- A lease is found again after a crash, and its worker keeps it.
-run Recovers {
-  init and eventually (Event = Crash and some Job.(Durable.lease) & Durable.tasks)
+run Recovers { -- trace
+  asCoded and init and eventually (Event = Crash and some Job.(Durable.lease) & Durable.tasks)
   eventually (Event = Heartbeat and no Blind and once Event = Recover)
-} for 2 but exactly 1 Job, 8 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 8 steps expect 1
 -- Lost, leased again, heartbeated, crashed, and run anew by hand.
-run LossCrashRestart {
-  init and eventually (Event = Expire and after some Decided.how.Lost)
+run LossCrashRestart { -- trace
+  asCoded and init and eventually (Event = Expire and after some Decided.how.Lost)
   eventually (Event = Restart and some Decided.how.Lost and some Decided.how.Crashed)
-} for 2 but exactly 1 Job, 10 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 10 steps expect 1
 -- Cancelled while it runs; its worker fails: it is over.
-run CancelThenFailure {
-  init and eventually (Event = Cancel and some at[Decided, Leased])
+run CancelThenFailure { -- trace
+  asCoded and init and eventually (Event = Cancel and some at[Decided, Leased])
   eventually (Event = Report and after (some Decided.how.Failure and some at[Decided, Cancelled]))
-} for 2 but exactly 1 Job, 6 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 6 steps expect 1
 -- Fails, waits, is due, runs again, is snoozed, expedited and released.
-run ComesBack {
-  init
+run ComesBack { -- trace
+  asCoded and init
   eventually (Event = Report and after (some at[Decided, Due] and some Decided.how.Failure))
   eventually (Event = Start and some Decided.how.Failure)
   eventually (some Decided.how.Snoozed and Event = Expedite)
-} for 2 but exactly 1 Job, 10 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 10 steps expect 1
 -- Ends, is kept, goes, and its id is free again.
-run IsKeptAndGoes {
-  init and eventually (Event = Clean and after eventually Event = Enqueue)
-} for 2 but exactly 1 Job, 7 steps expect 1 -- trace
+run IsKeptAndGoes { -- trace
+  asCoded and init and eventually (Event = Clean and after eventually Event = Enqueue)
+} for 2 but exactly 1 Job, 7 steps expect 1
 -- Taken from elsewhere, goes on in it, and is deleted.
 run ImportedTwice {
   init and eventually (Event = Import and some at[Decided, Failed]) and eventually Event = Delete
-} for 2 but exactly 1 Job, 5 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 5 steps expect 1
 -- Set aside while it runs, and given back.
 run SetAsideAndBack {
   init and eventually (Event = SetAside and some at[Decided, Leased])
   eventually (Event = Restart and some at[Decided, Aside])
-} for 2 but exactly 1 Job, 6 steps expect 1 -- trace
+} for 2 but exactly 1 Job, 6 steps expect 1
 -- Two jobs of two tenants run at once; soft state goes and is found again.
 run TwoTenants {
   init
