@@ -1,6 +1,6 @@
-//! Every sigil in the code stands in `specs/sigils.md`, and the other way round; every one stands in
-//! an Alloy model, or has its reason there; every invariant that is registered has a state that is
-//! known to break it. Which states those are is what `invariants.rs` runs, and which lines of a
+//! Every sigil in the code stands in `specs/sigils.md`, and the other way round; every one stands
+//! in an Alloy model, or has its reason there; every invariant that is registered has a state that
+//! is known to break it. Which states those are is what `invariants.rs` runs, and which lines of a
 //! model break its checks is what `scripts/specs --mutants` runs, so no list can go stale.
 #![allow(
     missing_docs,

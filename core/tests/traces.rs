@@ -95,7 +95,9 @@ impl Trace {
 
     /// What follows the state at `at`.
     fn next(&self, at: usize) -> &Facts {
-        self.states.get(at + 1).unwrap_or(&self.states[self.back_to])
+        self.states
+            .get(at + 1)
+            .unwrap_or(&self.states[self.back_to])
     }
 
     /// Follows every step; the first difference ends it.
@@ -171,7 +173,9 @@ impl World {
             "Start0" | "Clean0" => (self.shard.run(&Command::Tick), Reply::Ticked),
             "Pass0" => {
                 let ripens = next.has("Ripe", &[JOB]) && !facts.has("Ripe", &[JOB]);
-                return Ok(if ripens { self.pass() });
+                return Ok(if ripens {
+                    self.pass()
+                });
             }
             "Again0" => {
                 self.shard.run(&get(&key));
@@ -200,7 +204,9 @@ impl World {
             other => return Err(format!("{other} is not mapped to a command")),
         };
         let is_right = reply == expected;
-        is_right.then_some(()).ok_or(format!("{reply:?}, not {expected:?}"))
+        is_right
+            .then_some(())
+            .ok_or(format!("{reply:?}, not {expected:?}"))
     }
 
     fn grant(&mut self, lease: &str) {
@@ -252,7 +258,10 @@ impl World {
             .collect();
         ends.sort();
         let nonce = state.lease().map(|lease| lease.nonce);
-        let named = self.tasks.iter().filter(|(_, task)| Some(task.nonce) == nonce);
+        let named = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| Some(task.nonce) == nonce);
         Some(Said {
             position: position(state).to_owned(),
             is_asked: state.cancel_asked_at.is_some(),
@@ -289,7 +298,10 @@ fn wanted(facts: &Facts, stage: &str) -> Option<Said> {
     let is_spent = |budget: &&str| !is_over && facts.has("spent", &[stage, budget, JOB]);
     Some(Said {
         is_asked: facts.has("asked", &[stage, JOB]),
-        lease: facts.after("lease", &[stage, JOB]).first().map(|l| l.to_string()),
+        lease: facts
+            .after("lease", &[stage, JOB])
+            .first()
+            .map(|l| l.to_string()),
         ends,
         spent: budgets.filter(is_spent).collect(),
         position,
@@ -324,7 +336,11 @@ fn spent(fixed: &Facts, state: &StateRow) -> Vec<&'static str> {
 /// The job that the model's is.
 fn described(fixed: &Facts, start_at: Option<Timestamp>) -> Enqueue {
     let allows = |budget| fixed.has("allows", &[JOB, budget]);
-    assert_eq!(allows("Losses0"), allows("Crashes0"), "a trace that is not as coded");
+    assert_eq!(
+        allows("Losses0"),
+        allows("Crashes0"),
+        "a trace that is not as coded"
+    );
     let plain = if fixed.has("Kept", &[JOB]) {
         kept("j", WAIT)
     } else {
@@ -386,8 +402,23 @@ fn traces_have_every_step_that_is_mapped() {
     let all = traces.iter().flat_map(|trace| &trace.states);
     let seen: BTreeSet<&str> = all.map(Facts::event).collect();
     for event in [
-        "Enqueue", "Cancel", "Restart", "Expedite", "Grant", "Heartbeat", "Report", "GiveBack",
-        "Expire", "Start", "Clean", "Again", "Pass", "HandOver", "Flush", "Crash", "Recover",
+        "Enqueue",
+        "Cancel",
+        "Restart",
+        "Expedite",
+        "Grant",
+        "Heartbeat",
+        "Report",
+        "GiveBack",
+        "Expire",
+        "Start",
+        "Clean",
+        "Again",
+        "Pass",
+        "HandOver",
+        "Flush",
+        "Crash",
+        "Recover",
     ] {
         assert!(seen.contains(&*format!("{event}0")), "no trace has {event}");
     }
