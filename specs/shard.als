@@ -84,6 +84,17 @@ pred sound {
   soft_1 and soft_2 and toldIsTrue and workersHold
 }
 
+pred init {
+  all s: Stage {
+    no s.described and no s.position and no s.rows and no s.lease and no s.running and no s.opened
+    no s.had and no s.how and no s.asked and no s.spent and no s.tally and no s.tenants
+    -- mutant begins_told breaks Begins
+    no s.told and no s.tasks
+  }
+  no Soft.watched and no Soft.beaten and no Soft.ring and no Soft.wakes and no Blind
+  no Ripe and no Issued and no Finished
+}
+
 check Begins { init implies sound } for 2 but 3 Lease, 1 steps expect 0
 
 -- SILO-JOB-1
