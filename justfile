@@ -12,6 +12,10 @@ check:
 test *arguments:
     scripts/test {{ arguments }}
 
+# The Alloy models; `just specs --mutants` breaks them on purpose.
+specs *arguments:
+    scripts/specs {{ arguments }}
+
 # Format and lints, as the CI asks for them.
 lint:
     cargo fmt --all --check

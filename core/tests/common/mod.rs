@@ -100,6 +100,13 @@ impl Shard {
         }
     }
 
+    /// Goes on from these rows, as a process does that opens a shard: soft state is lost.
+    pub fn reopen(&mut self, rows: Rows) {
+        self.rows = rows;
+        self.soft = Soft::lost();
+        self.image = self.image();
+    }
+
     /// Judges and folds a command, and checks everything that must be true afterwards.
     pub fn run(&mut self, command: &Command) -> Reply {
         let stamp = self.stamp();

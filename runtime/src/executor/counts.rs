@@ -35,6 +35,8 @@ pub enum CommandKind {
     Get,
     /// Show how a job ended.
     Result,
+    /// Show a page of jobs.
+    List,
     /// Show jobs that were set aside.
     ListSetAside,
     /// Set a job aside.
@@ -45,7 +47,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Enqueue,
         Self::EnqueueAll,
         Self::Import,
