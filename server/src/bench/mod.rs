@@ -46,7 +46,7 @@ use crate::bench::machine::{Machine, Setting};
 use crate::bench::report::{Measured, Report};
 use crate::bench::site::Site;
 use crate::bench::stop::Stop;
-use crate::config::ConfigError;
+use crate::config::problem::ConfigError;
 use crate::connect::ConnectError;
 use crate::exit::Exit;
 use crate::output::Output;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use silo_cloud::environment::Environment;
 use silo_runtime::node::Node;
 use silo_runtime::proto::silo_client::SiloClient;
 use tempfile::TempDir;
@@ -119,10 +120,12 @@ impl Site {
     }
 
     async fn here(config: &Path, folder: TempDir, orders: Orders) -> Result<Self, BenchError> {
-        let config = Config::load(Some(config))?;
+        // Our own file, without variables, on local files or in memory.
+        let nothing = Environment::default();
+        let config = Config::load(Some(config), &nothing)?;
         // Nobody calls: it is only what the node would tell clients.
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7450));
-        let node = open(&config, addr).await?;
+        let node = open(&config, &nothing, addr).await?;
         node.opened().await.map_err(ServeError::Lost)?;
         Ok(Self {
             loader: Arc::new(Loader::direct(Direct::new(Arc::clone(&node)), orders)),
@@ -211,7 +214,7 @@ fn write_config(folder: &Path, place: &PlaceArgs, tenancy: bool) -> std::io::Res
         Store::Memory => "{ kind = \"memory\" }".to_owned(),
         Store::Fs => {
             let data = folder.join("data");
-            let data = toml::Value::String(data.to_string_lossy().into_owned());
+            let data = toml::Value::String(data.to_string_lossy().replace('$', "$$"));
             let fsync = place.is_fsynced().unwrap_or(true);
             format!("{{ kind = \"fs\", path = {data}, fsync = {fsync} }}")
         }
