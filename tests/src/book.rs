@@ -26,10 +26,6 @@ pub struct Code {
 
 impl Page {
     /// Reads a page.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "Markdown has much that is not looked at"
-    )]
     pub fn parse(markdown: &str) -> Self {
         let mut page = Self::default();
         let mut seen = BTreeMap::<String, usize>::new();
