@@ -245,7 +245,7 @@ fn a_server_that_is_not_there_is_said() {
     );
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(6), "{said}");
-    assert!(said.contains("silo::connect::server"), "{said}");
+    assert!(said.contains("silo::call::unavailable"), "{said}");
 }
 
 /// A benchmark that runs beside the test, of a server of the test's.
