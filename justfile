@@ -12,6 +12,10 @@ check:
 test *arguments:
     scripts/test {{ arguments }}
 
+# The Alloy models; `just specs --mutants` breaks them on purpose.
+specs *arguments:
+    scripts/specs {{ arguments }}
+
 # Format and lints, as the CI asks for them.
 lint:
     cargo fmt --all --check
@@ -23,6 +27,10 @@ fmt:
 # A server, a client and a worker in one process, on data that is thrown away.
 demo:
     cargo run --release --bin silo -- demo
+
+# How fast a server is here, three times with fsync and without; `just bench --tenants 1000`.
+bench *arguments:
+    scripts/bench {{ arguments }}
 
 # The book, opened in a browser.
 docs:

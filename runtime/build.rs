@@ -21,6 +21,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Reflection serves the descriptors as they are, the comments included.
     fs::write(out.join("silo_descriptor.bin"), described.encode_to_vec())?;
 
+    // Names of metrics and spans come from this closed set.
+    let services = described.file.iter().flat_map(|file| &file.service);
+    let methods: Vec<_> = services
+        .flat_map(|service| &service.method)
+        .map(|method| method.name())
+        .collect();
+    fs::write(out.join("methods.rs"), format!("&{methods:?}"))?;
+
     tonic_prost_build::configure()
         // Payloads are passed on without a copy.
         .bytes(".")

@@ -18,6 +18,8 @@ use silo_core::shard::commands::import::{
 };
 use silo_core::shard::refusal::{ImportFault, QUEUES_MAX, Refusal};
 use silo_core::shard::reply::{Imported, Reply};
+use silo_core::table::Table;
+use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::{Position, Status};
 use silo_core::types::time::{Millis, Timestamp};
@@ -163,6 +165,23 @@ fn a_crash_here_comes_back_as_it_is_shown_and_uses_no_retry() {
     };
     assert_eq!(shard.import_one(again), Ok(Status::Scheduled));
     assert_eq!(shard.state(&key).retries_used, 1);
+}
+
+#[test]
+fn a_crash_elsewhere_does_not_end_a_job_without_retries() {
+    let mut shard = Shard::new();
+    let crashed = ImportAttempt {
+        how: ImportEnding::Failed {
+            code: "WORKER_CRASHED".to_owned(),
+            data: Bytes::new(),
+        },
+        ..attempted(1, failed_import())
+    };
+    let job = imported("j", vec![crashed]);
+    assert_eq!(job.retry, None);
+    assert_eq!(shard.import_one(job), Ok(Status::Scheduled));
+    let failed = imported("k", vec![attempted(1, failed_import())]);
+    assert_eq!(shard.import_one(failed), Ok(Status::Failed));
 }
 
 #[test]
@@ -334,4 +353,75 @@ fn a_batch_and_an_import_respect_the_bound_on_queues() {
     });
     assert_eq!(shard.run(&all(vec![plain("x")])), one_more);
     assert_eq!(shard.import_one(imported("x", vec![])), Err(refusal));
+}
+
+#[test]
+fn more_history_begins_the_rows_of_crashes_and_losses_anew() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(common::retrying("j", 3));
+    let task = shard.lease_one();
+    shard.heartbeat(&task.id);
+    shard.pass(10_000);
+    shard.pass(1000);
+    shard.lease_one();
+    shard.pass(10_000);
+    let state = shard.state(&key);
+    assert_eq!((state.crashes, state.losses), (1, 1));
+    let crashed = shard.view(&key).attempts.remove(0).attempt;
+    let crashed = ImportAttempt {
+        started_at: crashed.started_at,
+        finished_at: crashed.end.unwrap().at,
+        how: ImportEnding::Failed {
+            code: "WORKER_CRASHED".to_owned(),
+            data: Bytes::new(),
+        },
+    };
+    let again = imported("j", vec![crashed, attempted(9, failed_import())]);
+    assert_eq!(shard.import_one(again), Ok(Status::Scheduled));
+    let state = shard.state(&key);
+    assert_eq!((state.crashes, state.losses), (0, 0));
+}
+
+#[test]
+fn retries_of_a_job_that_was_restarted_are_counted_from_its_latest_run_on() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    assert_eq!(shard.import_one(retried("j", 4, 3)), Ok(Status::Failed));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    assert_eq!(shard.import_one(retried("j", 5, 3)), Ok(Status::Scheduled));
+    assert_eq!(shard.state(&key).retries_used, 1);
+    assert_eq!(shard.lease_one().relative_attempt, 2);
+}
+
+#[test]
+fn an_imported_job_with_large_data_goes_with_everything() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    let large = Bytes::from(vec![1; 5000]);
+    let broken = || ImportEnding::Failed {
+        code: "E".to_owned(),
+        data: large.clone(),
+    };
+    let mut given = retried("j", 0, 3);
+    given.payload = large.clone();
+    given.attempts = vec![attempted(1, broken()), attempted(2, broken())];
+    assert_eq!(shard.import_one(given), Ok(Status::Scheduled));
+    assert_eq!(shard.image().payloads.len(), 3);
+    assert_eq!(shard.delete(&key), Reply::Deleted);
+    assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map.keys());
+}
+
+#[test]
+fn attempts_that_are_not_kept_any_more_are_not_compared() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    shard.import_one(retried("j", 3, 9)).unwrap();
+    shard.damage(&Attempts::key(&AttemptKey::of(&key, 1)));
+    assert!(matches!(shard.run(&common::get(&key)), Reply::Refused(_)));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    assert_eq!(numbers(&mut shard, &key), [2, 3]);
+    let mut given = retried("j", 4, 9);
+    given.attempts[0].finished_at = Timestamp::from_millis(1);
+    assert_eq!(shard.import_one(given), Ok(Status::Scheduled));
+    assert_eq!(numbers(&mut shard, &key), [2, 3, 4]);
 }

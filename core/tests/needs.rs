@@ -15,20 +15,25 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use common::{
     Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
-    lease_job, of_tenant, plain, queue, report, request, retrying, success,
+    lease_job, of_tenant, plain, queue, report, request, retrying, success, tenant,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
-use silo_core::shard::commands::import::{Import, ImportJob};
+use silo_core::shard::commands::import::{Import, ImportAttempt, ImportJob};
 use silo_core::shard::commands::inspect::ListSetAside;
+use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
+use silo_core::table::Table as _;
+use silo_core::table::attempt::{AttemptKey, Attempts};
+use silo_core::table::job::JobKey;
 use silo_core::table::key::{Key, KeyRange, successor};
+use silo_core::table::state::{States, Status};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
@@ -222,6 +227,13 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
             after: None,
             jobs_max: tasks_max,
         }),
+        Command::List(list("t0", tasks_max)),
+        Command::List(List {
+            statuses: [Status::Scheduled, Status::Failed].into(),
+            prefix: IdPrefix::parse("j1").ok(),
+            after: Some(States::key(key)),
+            ..list("t1", tasks_max)
+        }),
         get(key),
         Command::Result(key.clone()),
         Command::Tick,
@@ -236,6 +248,18 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
         }
     }
     commands
+}
+
+/// All jobs of a tenant.
+fn list(of: &str, jobs_max: u32) -> List {
+    List {
+        tenant: tenant(of),
+        statuses: BTreeSet::new(),
+        group: None,
+        prefix: None,
+        after: None,
+        jobs_max,
+    }
 }
 
 fn config() -> ProptestConfig {
@@ -304,4 +328,106 @@ fn nothing_known_takes_few_rounds_however_unequal_tenants_are() {
     }
     let rounds = assert_same(&mut shard, &lease("g", 200), &[false]);
     assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+}
+
+/// A job with this many attempts that ended, which waits for its next.
+fn with_attempts(shard: &mut Shard, attempts: u32) -> JobKey {
+    let key = shard.enqueue(retrying("j", attempts));
+    for _ in 0..attempts {
+        let task = leased(shard.run(&lease_job(&key))).remove(0);
+        shard.run(&report(&task, failure()));
+    }
+    key
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_many_attempts_a_job_has_had() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    let key = with_attempts(&mut shard, 100);
+    let shown: Vec<_> = shard.view(&key).attempts;
+    let again = |shown: &silo_core::shard::reply::AttemptView| ImportAttempt {
+        started_at: shown.attempt.started_at,
+        finished_at: shown.attempt.end.as_ref().unwrap().at,
+        how: failed_import(),
+    };
+    let mut given = imported("j", shown.iter().map(again).collect());
+    given.attempts.push(attempted(1, failed_import()));
+    let import = Command::Import(Import { jobs: vec![given] });
+    for is_set_aside in [false, true] {
+        if is_set_aside {
+            shard.damage(&Attempts::key(&AttemptKey::of(&key, 50)));
+            shard.run(&get(&key));
+        }
+        for command in [
+            import.clone(),
+            get(&key),
+            Command::Restart(key.clone()),
+            Command::Delete(key.clone()),
+        ] {
+            let rounds = assert_same(&mut shard, &command, &[false]);
+            assert!(rounds <= ROUNDS_MAX, "{rounds} rounds for {command:?}");
+        }
+    }
+    assert_eq!(
+        shard.run(&Command::Restart(key.clone())),
+        Reply::Restarted,
+        "it had been set aside"
+    );
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_few_of_the_jobs_are_listed() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for number in 0..700 {
+        let key = shard.enqueue(of_tenant("t", &format!("j{number:03}")));
+        if number % 100 == 0 {
+            shard.cancel(&key);
+        }
+    }
+    let all = Command::List(list("t", 500));
+    let rounds = assert_same(&mut shard, &all, &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds} rounds for many");
+    let few = List {
+        statuses: [Status::Cancelled].into(),
+        ..list("t", 500)
+    };
+    let rounds = assert_same(&mut shard, &Command::List(few), &[false]);
+    assert_eq!(rounds, 2, "the states, and what belongs to the few");
+}
+
+#[test]
+fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for number in 0..700 {
+        let key = shard.enqueue(of_tenant("t", &format!("j{number:03}")));
+        if number % 100 == 0 {
+            shard.cancel(&key);
+        }
+    }
+    let stamp = shard.stamp();
+    let need = |list: List| {
+        let states = list.range();
+        let view = Partial {
+            rows: &shard.rows,
+            keys: BTreeSet::new(),
+            intervals: vec![states],
+        };
+        let decision = decide(&shard.soft, &view, &stamp, &Command::List(list));
+        decision.expect_err("descriptions are not known").items
+    };
+    let many = need(list("t", 500));
+    assert!(
+        matches!(many.as_slice(), [NeedItem::Range { limit: 128, .. }]),
+        "{many:?}"
+    );
+    let few = List {
+        statuses: [Status::Cancelled].into(),
+        ..list("t", 500)
+    };
+    let few = need(few);
+    let is_row = |item: &NeedItem| matches!(item, NeedItem::Row(_));
+    assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
 }

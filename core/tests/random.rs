@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use silo_core::shard::commands::import::{ImportAttempt, ImportEnding, ImportJob};
+use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
@@ -73,6 +74,7 @@ enum Op {
     Expedite(Pick),
     Get(Pick),
     Result(Pick),
+    List(List, &'static str),
     Settle,
     Later(i64),
     /// Another process takes over, whose clock is behind.
@@ -185,6 +187,25 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn list() -> impl Strategy<Value = (List, &'static str)> {
+    let statuses = prop::sample::subsequence(Status::ALL.to_vec(), 0..4);
+    let of_group = prop::option::weighted(0.3, 0..GROUPS.len());
+    let prefix = prop_oneof![4 => Just(""), 2 => Just("j"), 1 => Just("j1"), 1 => Just("zz")];
+    (0..TENANTS.len(), statuses, of_group, prefix, 1..7_u32).prop_map(
+        |(of, statuses, of_group, prefix, jobs_max)| {
+            let list = List {
+                tenant: tenant(TENANTS[of]),
+                statuses: statuses.into_iter().collect(),
+                group: of_group.map(|of| group(GROUPS[of])),
+                prefix: IdPrefix::parse(prefix).ok(),
+                after: None,
+                jobs_max,
+            };
+            (list, prefix)
+        },
+    )
+}
+
 fn op(with_damage: bool) -> impl Strategy<Value = Op> {
     let damaged = (any::<Pick>(), any::<bool>()).prop_map(|(p, j)| Op::Damage(p, j));
     let last = if with_damage {
@@ -207,6 +228,7 @@ fn op(with_damage: bool) -> impl Strategy<Value = Op> {
         4 => any::<Pick>().prop_map(Op::Expedite),
         2 => any::<Pick>().prop_map(Op::Get),
         2 => any::<Pick>().prop_map(Op::Result),
+        3 => list().prop_map(|(list, prefix)| Op::List(list, prefix)),
         3 => Just(Op::Settle),
         6 => prop_oneof![0..2000_i64, 0..40_000_i64].prop_map(Op::Later),
         1 => (0..60_000_i64).prop_map(Op::Earlier),
@@ -382,6 +404,7 @@ impl World {
                 let reply = self.shard.run(&Command::Result(key.clone()));
                 self.oracle.result(&key, &reply);
             }
+            Op::List(list, prefix) => self.list(list, prefix),
             Op::Settle => self.settle(),
             Op::Later(millis) => self.shard.now += millis,
             Op::Earlier(millis) => {
@@ -435,6 +458,39 @@ impl World {
                 assert_eq!(view.job.start_at, known.asked.start_at);
             }
             (Some(_), other) => panic!("{other:?}"),
+        }
+    }
+
+    fn list(&mut self, list: List, prefix: &str) {
+        let mut pages = Vec::new();
+        let mut page = list.clone();
+        for _ in 0..200 {
+            let Reply::Listed(listing) = self.shard.run(&Command::List(page.clone())) else {
+                panic!("a list is answered");
+            };
+            assert!(self.shard.changes.is_empty(), "a list changes nothing");
+            page.after.clone_from(&listing.next);
+            pages.push(listing);
+            if page.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(page.after, None, "pages come to an end");
+        self.oracle.listed(&list, prefix, &pages);
+        for shown in pages.into_iter().flat_map(|page| page.jobs) {
+            let key = JobKey {
+                tenant: list.tenant.clone(),
+                job: shown.job.clone(),
+            };
+            if let Reply::Job(view) = self.shard.run(&get(&key)) {
+                let next = match view.state.position {
+                    Position::Due(place) | Position::Ready(place) => Some(place.at),
+                    _ => None,
+                };
+                let seen = (view.job.enqueued_at, view.state.changed_at, next);
+                let listed = (shown.enqueued_at, shown.changed_at, shown.next_start);
+                assert_eq!(listed, seen, "as a look at the job itself says");
+            }
         }
     }
 

@@ -1,6 +1,7 @@
-//! Every sigil in the code stands in `specs/sigils.md`, and the other way round; every invariant
-//! that is registered has a state that is known to break it. Which states those are is what
-//! `invariants.rs` runs, so neither list can go stale.
+//! Every sigil in the code stands in `specs/sigils.md`, and the other way round; every one stands
+//! in an Alloy model, or has its reason there; every invariant that is registered has a state that
+//! is known to break it. Which states those are is what `invariants.rs` runs, and which lines of a
+//! model break its checks is what `scripts/specs --mutants` runs, so no list can go stale.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -13,7 +14,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::breaks::BREAKS;
 use silo_core::invariants::{ALL, SOFT, STEPS, sigils};
@@ -34,13 +35,94 @@ fn sigils_in(text: &str) -> BTreeSet<String> {
 }
 
 fn in_folder(folder: &Path, found: &mut BTreeSet<String>) {
+    for path in files(folder) {
+        found.extend(sigils_in(&fs::read_to_string(path).unwrap()));
+    }
+}
+
+/// Every file in a folder and in those below it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            in_folder(&path, found);
+            found.extend(files(&path));
         } else {
-            found.extend(sigils_in(&fs::read_to_string(path).unwrap()));
+            found.push(path);
         }
+    }
+    found
+}
+
+fn is_transition(sigil: &str) -> bool {
+    sigil.rsplit('-').next().unwrap().starts_with('T')
+}
+
+/// The sigils of all models: each stands in the comment right above the `check` that asserts it, or
+/// above the `pred` that is the step.
+fn in_models() -> BTreeSet<String> {
+    let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
+    let is_model = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "als");
+    let mut found = BTreeSet::new();
+    for path in files(&specs).into_iter().filter(is_model) {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut above = BTreeSet::new();
+        for line in text.lines() {
+            if line.starts_with("--") {
+                above.extend(sigils_in(line));
+                continue;
+            }
+            let here = sigils_in(line);
+            assert!(here.is_empty(), "{path:?}: {here:?} must stand above");
+            for sigil in std::mem::take(&mut above) {
+                let stands_above = if is_transition(&sigil) {
+                    "pred "
+                } else {
+                    "check "
+                };
+                assert!(
+                    line.starts_with(stands_above),
+                    "{path:?}: {sigil} must stand above a {stands_above}"
+                );
+                found.insert(sigil);
+            }
+        }
+    }
+    found
+}
+
+/// The entries of one list of `specs/sigils.md`: a sigil and what is said of it.
+fn listed(heading: &str) -> Vec<(String, String)> {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(core.join("../specs/sigils.md")).unwrap();
+    let (_, list) = table.split_once(&format!("\n## {heading}\n")).unwrap();
+    let list = list.split("\n## ").next().unwrap();
+    let entries = list.split("\n* ").skip(1);
+    let entry = |entry: &str| {
+        let (sigil, why) = entry.split_once(": ").unwrap();
+        assert_eq!(sigils_in(sigil), BTreeSet::from([sigil.to_owned()]));
+        (sigil.to_owned(), why.to_owned())
+    };
+    entries.map(entry).collect()
+}
+
+#[test]
+fn every_sigil_of_the_code_stands_in_a_model_or_has_a_reason_not_to() {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut in_code = BTreeSet::new();
+    in_folder(&core.join("src"), &mut in_code);
+    let in_models = in_models();
+    assert!(in_models.len() > 20, "models are read at all");
+    let excused = listed("In no model");
+    for (sigil, why) in &excused {
+        assert!(!in_models.contains(sigil), "{sigil} is in a model");
+        assert!(why.len() > 20, "{sigil}: this is no reason: {why}");
+    }
+    let excused = excused.into_iter().map(|(sigil, _)| sigil);
+    let all: BTreeSet<String> = in_models.iter().cloned().chain(excused).collect();
+    assert_eq!(in_code, all);
+    for (sigil, _) in listed("Said in part") {
+        assert!(in_models.contains(&sigil), "{sigil} is in no model");
     }
 }
 
@@ -92,7 +174,6 @@ fn every_invariant_in_the_code_is_registered() {
     let core = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut in_code = BTreeSet::new();
     in_folder(&core.join("src"), &mut in_code);
-    let is_transition = |sigil: &String| sigil.rsplit('-').next().unwrap().starts_with('T');
     let invariants: BTreeSet<String> = in_code.into_iter().filter(|s| !is_transition(s)).collect();
     let registered: BTreeSet<String> = sigils().into_iter().map(str::to_owned).collect();
     assert_eq!(invariants, registered);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::executor::shard::{Shard, ShardContext, ShardState};
 use crate::executor::waiters::Waiters;
+use crate::metrics::Metrics;
 use crate::storage::catalog::ShardCatalog;
 use crate::storage::error::StorageError;
 
@@ -109,6 +110,11 @@ impl Node {
     /// Who waits for work of the node's shards.
     pub const fn waiters(&self) -> &Waiters {
         &self.context.waiters
+    }
+
+    /// What the node counts.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.context.metrics
     }
 
     /// Every shard of the node, in the order of their ranges.

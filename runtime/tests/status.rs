@@ -181,6 +181,15 @@ fn refusals_of_the_service() {
     );
     let failed = Denial::ResetFailed(NodeError::Closing);
     is(failed, Code::Unavailable, "RESET_FAILED");
+    is(
+        Denial::ProfileRunning,
+        Code::ResourceExhausted,
+        "PROFILE_RUNNING",
+    );
+    let off = Denial::ProfileOff("start it so".to_owned());
+    is(off, Code::FailedPrecondition, "PROFILE_OFF");
+    let failed = Denial::ProfileFailed("so".to_owned());
+    is(failed, Code::Internal, "PROFILE_FAILED");
     is(Denial::ShuttingDown, Code::Aborted, "OUTCOME_UNKNOWN");
     is(Denial::Bug("x"), Code::Internal, "BUG");
 }

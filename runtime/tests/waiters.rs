@@ -102,6 +102,20 @@ fn lines_have_a_bound_and_vanish_with_the_last() {
     assert_eq!((*waiters.waiting().borrow(), waiters.groups()), (0, 0));
 }
 
+#[test]
+fn whoever_waits_for_something_else_takes_room_too() {
+    let waiters = Waiters::default();
+    let stays: Vec<_> = (0..WAITERS_MAX - 1).map(|_| waiters.stay()).collect();
+    assert!(stays.iter().all(Option::is_some));
+    let last = waiters.line_up(&group("g"), None).unwrap();
+    assert!(waiters.stay().is_none() && waiters.line_up(&group("g"), None).is_none());
+    drop(last);
+    assert_eq!(*waiters.waiting().borrow(), WAITERS_MAX - 1);
+    assert!(waiters.stay().is_some());
+    drop(stays);
+    assert_eq!((*waiters.waiting().borrow(), waiters.groups()), (0, 0));
+}
+
 /// A queue of jobs, and waiters that try as calls do; counts the tries.
 #[silo::test]
 async fn everybody_is_served_with_few_tries_however_many_wait() {

@@ -5,8 +5,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::args::Bench;
+use crate::completions::Completions;
+use crate::config::verb::ConfigArgs;
 use crate::demo::Demo;
+use crate::help_pages::HelpPages;
+use crate::job::Job;
+use crate::observe::ObserveArgs;
 use crate::output::Output;
+use crate::shard::Shard;
+use crate::work::Work;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
 #[derive(Debug, Parser)]
@@ -21,6 +29,9 @@ pub(crate) struct Cli {
     #[arg(long, value_enum, global = true, env = "SILO_OUTPUT", default_value_t)]
     pub(crate) output: Output,
 
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
+
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
 }
@@ -31,9 +42,20 @@ pub(crate) enum Verb {
     Serve(Serve),
     /// Run a server for development: data in a folder that is kept, `ResetShards` allowed.
     Dev(Dev),
-    /// See it work: a server, workers and jobs in one process, in a fresh folder. A worker is killed,
-    /// then the server; nothing is lost.
+    /// See it work: a server, workers and jobs in one process, in a fresh folder. A worker is
+    /// killed, then the server; nothing is lost.
     Demo(Demo),
+    #[command(subcommand)]
+    Job(Job),
+    Work(Box<Work>),
+    #[command(subcommand)]
+    Shard(Shard),
+    Completions(Completions),
+    HelpPages(HelpPages),
+    /// Look at a configuration: is it right, what holds, what can be set?
+    Config(ConfigArgs),
+    /// Measure how fast a server is, and what it costs.
+    Bench(Box<Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +63,9 @@ pub(crate) struct Serve {
     /// The configuration file. Without one: local files in ./silo-data, port 7450.
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }
 
 #[derive(Debug, Args)]
@@ -66,4 +91,7 @@ pub(crate) struct Dev {
     /// Whether callers name a tenant.
     #[arg(long, env = "SILO_TENANCY")]
     pub(crate) tenancy: bool,
+
+    #[command(flatten)]
+    pub(crate) observe: ObserveArgs,
 }

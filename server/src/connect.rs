@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use miette::Diagnostic;
 use silo_runtime::client::Client;
-use silo_runtime::client::error::Error as ClientError;
 use silo_runtime::client::options::ClientOptions;
 use silo_runtime::client::tls::{ClientIdentity, ClientTls};
 use thiserror::Error;
+
+use crate::exit::Exit;
+use crate::failure::CallFailed;
 
 /// Where the server is, and who calls.
 #[derive(Clone, Debug, Args)]
@@ -38,6 +40,11 @@ pub(crate) struct Connect {
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub(crate) timeout_ms: u64,
 
+    /// How long to try to reach a first server, in milliseconds.
+    #[arg(long, value_name = "MS", env = "SILO_CONNECT_TIMEOUT_MS", default_value_t = 5_000,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub(crate) connect_timeout_ms: u64,
+
     /// Speak TLS, and trust the certificates of these authorities (PEM).
     #[arg(long, value_name = "FILE", env = "SILO_TLS_CA")]
     pub(crate) tls_ca: Option<PathBuf>,
@@ -63,6 +70,9 @@ pub(crate) struct Connect {
 /// Why there is no client.
 #[derive(Debug, Error, Diagnostic)]
 pub(crate) enum ConnectError {
+    #[error("cannot start the runtime")]
+    #[diagnostic(code(silo::connect::system))]
+    System(#[source] std::io::Error),
     #[error("cannot read {}", path.display())]
     #[diagnostic(code(silo::connect::file))]
     File {
@@ -70,19 +80,35 @@ pub(crate) enum ConnectError {
         #[source]
         cause: std::io::Error,
     },
-    #[error("cannot reach a server at {server}")]
-    #[diagnostic(
-        code(silo::connect::server),
-        help("is one running there? `silo dev` starts one; --server or SILO_SERVER names another")
-    )]
-    Server {
-        server: String,
-        #[source]
-        cause: ClientError,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Call(CallFailed),
 }
 
 impl Connect {
+    /// Connects, and runs a command that needs a client.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connect::client`], and as the command.
+    pub(crate) fn run<F>(&self, command: F) -> miette::Result<Exit>
+    where
+        F: AsyncFnOnce(Client) -> miette::Result<Exit>,
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(ConnectError::System)?;
+        let ended = runtime.block_on(async {
+            let client = self.client().await?;
+            command(client).await
+        });
+        // A thread may be reading standard input, perhaps for ever.
+        runtime.shutdown_background();
+        ended
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -92,13 +118,12 @@ impl Connect {
         let mut options = ClientOptions::new(self.server.iter().cloned());
         options.token.clone_from(&self.token);
         options.tenant.clone_from(&self.tenant);
-        options.call_deadline = Duration::from_millis(self.timeout_ms);
+        options.call_deadline = Duration::from_millis(self.connect_timeout_ms);
         options.tls = self.tls()?;
-        let failed = |cause| ConnectError::Server {
-            server: self.server.join(", "),
-            cause,
-        };
-        Client::connect(options).await.map_err(failed)
+        let failed = CallFailed::of(format!("reach a server at {}", self.server.join(", ")));
+        let client = Client::connect(options).await;
+        let client = client.map_err(|cause| ConnectError::Call(failed(cause)))?;
+        Ok(client.with_deadline(Duration::from_millis(self.timeout_ms)))
     }
 
     fn tls(&self) -> Result<Option<ClientTls>, ConnectError> {

@@ -2,34 +2,53 @@
 //!
 //! * [`cli`]: the command line
 //! * [`config`]: the configuration file and its defaults
-//! * [`serve`]: a server until it is told to stop, or must
+//! * [`serve`]: a server until it is told to stop, or must; [`dev`]: what a developer is told
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
+//! * [`bench`]: how fast, and at what cost
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
-//! * [`telemetry`]: where log lines go
-//! * [`connect`], [`output`], [`exit`]: what commands share that call a server: how they reach it,
-//!   how they show results, how they end
+//! * [`observe`]: metrics, traces and profiles of a server
+//! * [`telemetry`]: where log lines and spans go
+//! * [`job`], [`work`], [`shard`]: commands that call a server
+//! * [`completions`], [`help_pages`]: the command line as scripts of shells, and as a page
+//! * [`connect`], [`input`], [`output`], [`failure`], [`exit`]: what commands share that call a
+//!   server: how they reach it, what they read, how they show results and failures, how they end
+//! * [`data`], [`moment`], [`table`]: payloads, times and tables as people read them
 
+mod bench;
 mod cli;
+mod completions;
 mod config;
 mod connect;
+mod data;
 mod demo;
+mod dev;
 mod exit;
+mod failure;
+mod help_pages;
+mod input;
+mod job;
+mod moment;
+mod observe;
 mod output;
 mod serve;
 mod service_config;
+mod shard;
+mod table;
 mod telemetry;
 mod tls;
+mod work;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use silo_cloud::environment::Environment;
 use tikv_jemallocator::Jemalloc;
 
 use crate::cli::{Cli, Verb};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::failure::About;
 use crate::output::say;
 
 /// Takes less memory than glibc's allocator, and gives back what a burst of work took.
@@ -37,28 +56,44 @@ use crate::output::say;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    failure::install();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_usage(&error).into(),
+    };
+    let output = cli.output;
+    match run(cli, &Environment::of_process()) {
         Ok(code) => code,
-        Err(report) => {
-            // The report is what the user came for; there is no better place to say that even this
-            // could not be written.
-            let _ = writeln!(std::io::stderr(), "{report:?}");
-            Exit::of_report(&report).into()
-        }
+        Err(report) => output.tell(&report, &About::default()).into(),
     }
 }
 
-fn run(cli: Cli) -> miette::Result<ExitCode> {
+fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
     let output = cli.output;
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
-            let config = Config::load(serve.config.or(outer).as_deref())?;
-            serve::serve(&config)
+            let config = Config::load(serve.config.or(outer).as_deref(), environment)?;
+            serve::serve(config, environment, &serve.observe, None)
         }
-        (None, Some(path)) => serve::serve(&Config::load(Some(&path))?),
-        (Some(Verb::Dev(dev)), _) => serve::serve(&Config::for_development(dev)),
+        (None, Some(path)) => {
+            let config = Config::load(Some(&path), environment)?;
+            serve::serve(config, environment, &cli.observe, None)
+        }
+        (Some(Verb::Dev(dev)), _) => {
+            let observe = dev.observe.clone();
+            let config = Config::for_development(dev);
+            serve::serve(config, environment, &observe, Some(output))
+        }
+        (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
+        (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
+        (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, output)?.into()),
+        (Some(Verb::HelpPages(_)), _) => Ok(help_pages::run()?.into()),
+        (Some(Verb::Completions(shell)), _) => Ok(completions::run(&shell)?.into()),
+        (Some(Verb::Bench(bench)), _) => bench::bench(&bench, output),
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
+        (Some(Verb::Config(args)), outer) => {
+            config::verb::run(&args, outer.as_deref(), environment, output)
+        }
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;
             Ok(Exit::Usage.into())

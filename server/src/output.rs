@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use clap::ValueEnum;
-use miette::IntoDiagnostic as _;
+use miette::Diagnostic;
 use serde::Serialize;
+use thiserror::Error;
 
 /// For whom results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -23,16 +24,27 @@ pub(crate) trait Show: Serialize {
     fn text(&self) -> String;
 }
 
+/// Why a result could not be written.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum OutputError {
+    #[error("cannot write to standard output")]
+    #[diagnostic(code(silo::output::write))]
+    Write(#[source] std::io::Error),
+    #[error("a result cannot be written as JSON")]
+    #[diagnostic(code(silo::output::json))]
+    Json(#[source] serde_json::Error),
+}
+
 impl Output {
     /// Writes one result.
     ///
     /// # Errors
     ///
     /// If standard output is gone.
-    pub(crate) fn show(self, result: &impl Show) -> miette::Result<()> {
+    pub(crate) fn show(self, result: &impl Show) -> Result<(), OutputError> {
         let line = match self {
             Self::Text => result.text(),
-            Self::Json => serde_json::to_string(result).into_diagnostic()?,
+            Self::Json => serde_json::to_string(result).map_err(OutputError::Json)?,
         };
         say(&line)
     }
@@ -43,6 +55,27 @@ impl Output {
 /// # Errors
 ///
 /// If standard output is gone.
-pub(crate) fn say(text: &str) -> miette::Result<()> {
-    writeln!(std::io::stdout(), "{text}").into_diagnostic()
+pub(crate) fn say(text: &str) -> Result<(), OutputError> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes as they are.
+///
+/// # Errors
+///
+/// If standard output is gone.
+pub(crate) fn write(bytes: &[u8]) -> Result<(), OutputError> {
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.map_err(OutputError::Write)
+}
+
+/// A text of someone else on a line of ours: without what would move the cursor or begin a line.
+pub(crate) fn on_one_line(text: &str) -> String {
+    let shown = text.chars().flat_map(|character| {
+        let escaped = character.is_control().then(|| character.escape_default());
+        let plain = escaped.is_none().then_some(character);
+        escaped.into_iter().flatten().chain(plain)
+    });
+    shown.collect()
 }

@@ -1,6 +1,7 @@
 //! A server until it is told to stop, or must.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +16,28 @@ use silo_runtime::executor::flushing::FlushPolicy;
 use silo_runtime::executor::limits::{self, StageLimits};
 use silo_runtime::executor::shard::ShardContext;
 use silo_runtime::executor::waiters::Waiters;
+use silo_runtime::metrics::Metrics;
 use silo_runtime::node::{Lost, Node, NodeError, NodeOptions};
 use silo_runtime::service;
 use silo_runtime::service::listener::Listener;
+use silo_runtime::service::profile::Profilers;
 use silo_runtime::service::tls::files::TlsError;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::error::StorageError;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::config::secret::Secret;
 use crate::config::{Config, Dispatch};
+use crate::dev::Ready;
+use crate::observe::profile::ProcessProfiler;
+use crate::observe::registry::registry;
+use crate::observe::{self, ObserveArgs};
+use crate::output::Output;
 use crate::telemetry;
 use crate::tls::{Reloading, TlsConfig};
 
@@ -43,7 +53,20 @@ pub(crate) enum ServeError {
         help("is another server running there? set server.grpc_addr to another port")
     )]
     Listen {
-        addr: std::net::SocketAddr,
+        addr: SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("cannot listen on {addr} for metrics")]
+    #[diagnostic(
+        code(silo::serve::metrics),
+        help(
+            "is another server, or Prometheus itself, running there? set metrics.addr or \
+             --metrics-addr to another port, or --metrics-addr off"
+        )
+    )]
+    ListenForMetrics {
+        addr: SocketAddr,
         #[source]
         cause: std::io::Error,
     },
@@ -77,26 +100,54 @@ pub(crate) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
-pub(crate) fn serve(config: &Config) -> miette::Result<ExitCode> {
-    telemetry::install(config.log.format);
+///
+/// With `greeting`, says on standard output that it is ready, for people or for programs.
+pub(crate) fn serve(
+    mut config: Config,
+    environment: &Environment,
+    observe: &ObserveArgs,
+    greeting: Option<Output>,
+) -> miette::Result<ExitCode> {
+    observe.over(&mut config.metrics);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    runtime.block_on(until_stopped(config))?;
+    let within = runtime.enter();
+    let telemetry = telemetry::install_with_spans(config.log.format, observe.perfetto.as_deref())?;
+    drop(within);
+    let served = runtime.block_on(until_stopped(&config, environment, greeting));
+    telemetry.finish();
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn until_stopped(config: &Config) -> Result<(), ServeError> {
+async fn until_stopped(
+    config: &Config,
+    environment: &Environment,
+    greeting: Option<Output>,
+) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
     let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
     let listen = |cause| ServeError::Listen { addr, cause };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
-    let node = open(config, bound).await?;
+    let metrics = match config.metrics.enabled {
+        true => Some(listen_for_metrics(config.metrics.addr).await?),
+        false => None,
+    };
+    let node = open(config, environment, bound).await?;
     let shutdown = CancellationToken::new();
-    let options = service_options(config);
+    let mut options = service_options(config);
+    options.profilers = Profilers::of(Arc::new(ProcessProfiler));
+    // Until the end: how a server stops is worth a look too.
+    let scraped = CancellationToken::new();
+    let _scraped = scraped.clone().drop_guard();
+    if let Some(listener) = metrics {
+        let registry = registry(&node, Handle::current());
+        tokio::spawn(observe::http::serve(listener, registry, scraped));
+    }
     let listener = match &tls {
         Some(tls) => Listener::Tls(listener, Arc::clone(&tls.loaded)),
         None => Listener::Plain(listener),
@@ -120,7 +171,7 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
             info!(signal, "stopping: calls in flight end first");
             Ok(())
         }
-        never = announce(&node) => match never {},
+        never = announce(&node, config, bound, greeting) => match never {},
         never = reloading => match never {},
     };
     shutdown.cancel();
@@ -147,6 +198,14 @@ async fn until_stopped(config: &Config) -> Result<(), ServeError> {
     }
 }
 
+async fn listen_for_metrics(addr: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listen = |cause| ServeError::ListenForMetrics { addr, cause };
+    let listener = TcpListener::bind(addr).await.map_err(listen)?;
+    let addr = listener.local_addr().map_err(listen)?;
+    info!(%addr, "metrics are at /metrics");
+    Ok(listener)
+}
+
 fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
     // Heard before the files are read, so that it never ends a server that is starting.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
@@ -162,11 +221,13 @@ fn start_tls(config: &TlsConfig) -> Result<Reloading, ServeError> {
 /// Opens the data and begins to open its shards.
 pub(crate) async fn open(
     config: &Config,
-    bound: std::net::SocketAddr,
+    environment: &Environment,
+    bound: SocketAddr,
 ) -> Result<Arc<Node>, ServeError> {
-    let storage = silo_cloud::open::open(&config.database, &Environment::of_process())
+    let storage = silo_cloud::open::open(&config.database, environment)
         .await
         .map_err(ServeError::Storage)?;
+    let metrics = Metrics::default();
     let lease_default = Millis::new(config.leases.default_ms.into());
     let advertised = config.server.advertised_grpc_addr.clone();
     let options = NodeOptions {
@@ -195,11 +256,12 @@ pub(crate) async fn open(
         ..StageLimits::default()
     };
     let context = ShardContext {
-        storage,
+        storage: storage.counted(&metrics),
         clock: Arc::new(SlewedClock::new(MachineClock)),
         wall: Arc::new(SystemWallClock::default()),
         limits,
         waiters: Waiters::default(),
+        metrics,
     };
     let node = Node::start(options, context)
         .await
@@ -210,27 +272,39 @@ pub(crate) async fn open(
 /// What the gRPC service is told.
 pub(crate) fn service_options(config: &Config) -> service::ServiceOptions {
     let drain_timeout = Duration::from_millis(config.server.drain_timeout_ms);
+    let token = config.server.token.as_ref().map(Secret::reveal);
     config
         .service
-        .options(config.server.token.clone(), drain_timeout)
+        .options(token.map(str::to_owned), drain_timeout)
 }
 
 /// Says once that every shard answers.
-async fn announce(node: &Node) -> Infallible {
+async fn announce(
+    node: &Node,
+    config: &Config,
+    bound: std::net::SocketAddr,
+    greeting: Option<Output>,
+) -> Infallible {
     if node.opened().await.is_ok() {
-        info!(shards = node.shards().len(), "every shard is open");
+        let shards = node.shards().len();
+        info!(shards, "every shard is open");
+        let said = greeting.map(|output| output.show(&Ready::new(config, bound, shards)));
+        if let Some(Err(error)) = said {
+            // It serves all the same.
+            info!(%error, "nobody was told that the server is ready");
+        }
     }
     std::future::pending().await
 }
 
-/// The signals that ask a server to stop.
-struct Stop {
+/// The signals that ask a process to stop.
+pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         Ok(Self {
@@ -239,7 +313,7 @@ impl Stop {
         })
     }
 
-    async fn heard(&mut self) -> &'static str {
+    pub(crate) async fn heard(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

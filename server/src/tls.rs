@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use silo_runtime::service::tls::files::{TlsError, TlsFiles};
 use silo_runtime::service::tls::{Reloaded, Tls, TlsLimits};
 use tokio::signal::unix::Signal;
@@ -13,8 +14,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-/// What can be set for TLS. Without it the server speaks plain text.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// TLS. Without it the server speaks plain text. The [guide](../guides/tls.md) says how to make the
+/// files, and how they are replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TlsConfig {
     /// The server's certificate and those that lead to its CA, in PEM.
@@ -25,18 +27,11 @@ pub(crate) struct TlsConfig {
     pub(crate) client_ca: Option<PathBuf>,
     /// How often the files are read again, in milliseconds; 0: on SIGHUP only.
     #[serde(default = "reload_ms_default")]
+    #[schemars(extend("anyOf" = [{ "const": 0 }, { "minimum": 100, "maximum": 86_400_000 }]))]
     pub(crate) reload_ms: u64,
 }
 
 impl TlsConfig {
-    /// What is allowed for `reload_ms`.
-    pub(crate) const RELOAD_MS: &str = "100 to 86400000, or 0: on SIGHUP only";
-
-    /// Whether `reload_ms` is within its bounds.
-    pub(crate) fn is_in_bounds(&self) -> bool {
-        self.reload_ms == 0 || (100..=86_400_000).contains(&self.reload_ms)
-    }
-
     /// Reads the files.
     pub(crate) fn load(&self) -> Result<Arc<Tls>, TlsError> {
         let files = TlsFiles {

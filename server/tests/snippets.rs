@@ -74,7 +74,7 @@ fn run(page: &str, server: Server) {
             .envs(silo().get_envs().filter_map(|(k, v)| Some((k, v?))))
             .env("PATH", path_with(Path::new(env!("CARGO_BIN_EXE_silo"))))
             .env("SILO_GRPC_ADDR", &addr)
-            .env("SILO_METRICS_ADDR", free_addr().to_string())
+            .env("SILO_METRICS_ADDR", "off")
             .env("SILO_SERVER", &addr);
         command
     };
@@ -106,7 +106,7 @@ fn run(page: &str, server: Server) {
             _ => {}
         }
     }
-    assert!(ran > 1 && !running.is_empty(), "{ran} blocks ran");
+    assert!(ran > 0 && !running.is_empty(), "{ran} blocks ran");
 }
 
 /// The path of the environment, behind the folder of this program.
@@ -134,11 +134,11 @@ fn matches(pattern: &str, line: &str) -> bool {
     };
     let mut last = None;
     for part in parts {
-        let Some(at) = rest.find(part) else {
+        let Some((_, after)) = rest.split_once(part) else {
             return false;
         };
         last = Some(part);
-        rest = &rest[at + part.len()..];
+        rest = after;
     }
     match last {
         None => rest.is_empty(),

@@ -14,6 +14,7 @@ use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::ShardContext;
 use silo_runtime::executor::waiters::Waiters;
+use silo_runtime::metrics::Metrics;
 use silo_runtime::node::{Node, NodeOptions};
 use silo_runtime::proto::silo_client::SiloClient;
 use silo_runtime::service::listener::Listener;
@@ -154,6 +155,7 @@ impl Server {
                 ..StageLimits::default()
             },
             waiters: Waiters::default(),
+            metrics: Metrics::default(),
         };
         let node = Arc::new(Node::start(options, context).await?);
         let shutdown = CancellationToken::new();

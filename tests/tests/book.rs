@@ -1,6 +1,7 @@
 //! The book and the README lead where they say.
 
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

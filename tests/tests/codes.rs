@@ -259,7 +259,6 @@ async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
         force_release_shard,
         ForceReleaseShardRequest::default()
     );
-    call!("DumpTasks", dump_tasks, DumpTasksRequest::default());
     for (what, got) in got {
         let status = got.expect_err(what);
         assert_eq!(status.code(), Code::Unimplemented, "{what}: {status:?}");

@@ -359,6 +359,28 @@ async fn a_job_that_is_here_takes_in_only_what_is_new() -> Result<(), Trouble> {
 }
 
 #[silo::test]
+async fn attempts_are_bounded_over_all_jobs_of_a_call() -> Result<(), Trouble> {
+    let server = Server::start(Setup::default()).await?;
+    let c = &mut server.client().await?;
+    let with_500 = |n: usize| {
+        with(
+            &format!("job-{n}"),
+            history(499, Some(AttemptStatus::Failed)),
+        )
+    };
+    let most: Vec<_> = (0..20).map(with_500).collect();
+    let mut more = most.clone();
+    more.push(with("more", history(0, Some(AttemptStatus::Failed))));
+    let refused = call(c, more).await.expect_err("one attempt too many");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let text = "attempts of all jobs is 10001 long, but must be at most 10000 long";
+    assert!(refused.message().contains(text), "{refused}");
+    let results = call(c, most).await?;
+    assert!(results.iter().all(|result| result.success), "{results:?}");
+    server.stop().await
+}
+
+#[silo::test]
 async fn what_ran_here_can_be_taken_out_and_in_again() -> Result<(), Trouble> {
     let server = Server::start(Setup::default()).await?;
     let c = &mut server.client().await?;

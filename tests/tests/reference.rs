@@ -93,3 +93,33 @@ fn a_test_that_is_not_there_is_noticed() {
     let (count, missing) = missing("`tests/tests/reference.rs::no_such_test` and `x`");
     assert_eq!((count, missing.len()), (1, 1));
 }
+
+#[test]
+fn every_call_and_field_of_our_own_has_a_line() {
+    let page = page("extensions.md");
+    let named: BTreeSet<&str> = quoted(&page).collect();
+    let contract = root().join("runtime/tests/wire_contract/contract.txt");
+    let contract = fs::read_to_string(contract).expect("the contract");
+    let (_, ours) = contract.split_once("# Our extensions.").expect("ours");
+    let mut count = 0;
+    for line in ours.lines() {
+        let (name, rest) = line.split_once(": ").unwrap_or_default();
+        if let Some(call) = name.strip_prefix("call ") {
+            count += 1;
+            assert!(named.contains(call), "{call} has no line");
+        } else if let Some(message) = name.strip_prefix("extend ") {
+            for field in rest.split("; ") {
+                let field = field.split([' ', ':']).nth(1).unwrap_or_default();
+                count += 1;
+                let field = format!("{message}.{field}");
+                assert!(named.contains(field.as_str()), "{field} has no line");
+            }
+        }
+    }
+    assert!(count >= 22, "{count} calls and fields");
+    let tests = named.iter().filter(|name| name.starts_with("tests/tests/"));
+    for test in tests.clone() {
+        assert!(root().join(test).exists(), "{test} is not there");
+    }
+    assert!(tests.count() >= 5);
+}

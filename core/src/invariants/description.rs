@@ -61,6 +61,7 @@ fn may_go(
             | Command::Expedite(_)
             | Command::Get(_)
             | Command::Result(_)
+            | Command::List(_)
             | Command::ListSetAside(_)
             | Command::SetAside(_),
         ) => false,

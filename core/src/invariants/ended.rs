@@ -59,6 +59,7 @@ fn revives(command: &Command, key: &JobKey) -> bool {
         | Command::Expedite(_)
         | Command::Get(_)
         | Command::Result(_)
+        | Command::List(_)
         | Command::ListSetAside(_)
         | Command::SetAside(_)
         | Command::Tick => false,

@@ -6,6 +6,7 @@ use crate::shard::commands::import::Import;
 use crate::shard::commands::inspect::{Get, ListSetAside};
 use crate::shard::commands::lease::Lease;
 use crate::shard::commands::lease_job::LeaseJob;
+use crate::shard::commands::list::List;
 use crate::shard::commands::quarantine::SetAside;
 use crate::shard::commands::report::Report;
 use crate::table::job::JobKey;
@@ -42,6 +43,8 @@ pub enum Command {
     Get(Get),
     /// Show how a job ended.
     Result(JobKey),
+    /// Show a tenant's jobs.
+    List(List),
     /// Show jobs that were set aside.
     ListSetAside(ListSetAside),
     /// Set a job aside whose data cannot be read. No caller sends this: the driver does.
@@ -70,6 +73,7 @@ impl Command {
             | Self::Report(_)
             | Self::Cancel(_)
             | Self::Delete(_)
+            | Self::List(_)
             | Self::ListSetAside(_)
             | Self::Get(_)
             | Self::Result(_)

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::shard::counts::Counts;
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
 use crate::shard::soft::SoftStep;
@@ -22,16 +23,19 @@ pub struct Decision {
     pub steps: Vec<SoftStep>,
     /// What others may want to know.
     pub notices: Vec<Notice>,
+    /// What happened, for counting.
+    pub counts: Counts,
 }
 
 impl Decision {
     /// A decision that changes nothing.
-    pub const fn refused(refusal: Refusal) -> Self {
+    pub fn refused(refusal: Refusal) -> Self {
         Self {
             reply: Reply::Refused(refusal),
             changes: Vec::new(),
             steps: Vec::new(),
             notices: Vec::new(),
+            counts: Counts::default(),
         }
     }
 }

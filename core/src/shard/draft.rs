@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::shard::command::Stamp;
+use crate::shard::counts::Counts;
 use crate::shard::decision::{Change, Decision, Notice};
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
@@ -86,6 +87,7 @@ pub(crate) struct Draft<'a> {
     tenants: BTreeMap<Tenant, Kept>,
     steps: Vec<SoftStep>,
     notices: Vec<Notice>,
+    pub(crate) counts: Counts,
     draws: u64,
 }
 
@@ -105,6 +107,7 @@ impl<'a> Draft<'a> {
             tenants: BTreeMap::new(),
             steps: Vec::new(),
             notices: Vec::new(),
+            counts: Counts::default(),
             draws: 0,
         }
     }
@@ -232,6 +235,7 @@ impl<'a> Draft<'a> {
         let now = self.now();
         let status = state.status();
         if before != Some(status) {
+            self.counts.moved(before, Some(status));
             state.changed_at = now;
             if !self
                 .tenant(&key.tenant)?
@@ -247,6 +251,7 @@ impl<'a> Draft<'a> {
 
     /// Takes a job's state away and out of its tally.
     pub(crate) fn remove_state(&mut self, key: &JobKey, status: Status) -> Result<(), Halt> {
+        self.counts.moved(Some(status), None);
         let tallies = &mut self.tenant(&key.tenant)?.tallies;
         if !tallies.shift(Some(status), None) {
             self.notice(Notice::Mended("a tally was below what it counts"));
@@ -282,6 +287,7 @@ impl<'a> Draft<'a> {
             tenants,
             mut steps,
             mut notices,
+            counts,
             soft,
             ..
         } = self;
@@ -307,6 +313,7 @@ impl<'a> Draft<'a> {
             changes,
             steps,
             notices,
+            counts,
         }
     }
 }

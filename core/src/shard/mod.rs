@@ -7,7 +7,7 @@
 //! * [`commands`]: one command per file: what it asks, what it decides
 //! * [`command`]: all of them as one enum, and the stamp they carry
 //! * [`reply`], [`refusal`]: what comes back
-//! * [`decision`]: what a judged command is, as a value
+//! * [`decision`]: what a judged command is, as a value; [`counts`]: what happened in it
 //! * [`view`]: how rows are read, and what a missing row is
 //! * [`draft`]: a decision in the making
 //! * [`moves`]: the one way into a queue, the one way out, the one way to a lease
@@ -16,6 +16,7 @@
 
 pub mod command;
 pub mod commands;
+pub mod counts;
 pub mod decision;
 mod draft;
 mod moves;
@@ -28,8 +29,8 @@ pub mod view;
 
 use crate::shard::command::{Command, Stamp};
 use crate::shard::commands::{
-    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, quarantine,
-    report, restart, tick,
+    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, list,
+    quarantine, report, restart, tick,
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
@@ -64,6 +65,7 @@ pub fn decide(
         Command::Delete(key) => delete::decide(key, &mut draft),
         Command::Restart(key) => restart::decide(key, &mut draft),
         Command::Expedite(key) => expedite::decide(key, &mut draft),
+        Command::List(list) => list::list(list, &draft),
         Command::ListSetAside(list) => inspect::list_set_aside(list, &draft),
         Command::Get(get) => inspect::get(get, &draft),
         Command::Result(key) => inspect::result(key, &draft),

@@ -5,6 +5,7 @@
 use crate::shard::commands::lease::Grantee;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt};
+use crate::shard::refusal::{QUEUE_WAIT, QUEUES_MAX};
 use crate::shard::reply::{Content, Task};
 use crate::shard::soft::SoftStep;
 use crate::table::Table;
@@ -47,10 +48,16 @@ pub(crate) fn enter(
 ) -> Result<(), Halt> {
     let now = draft.now();
     let tenant = draft.tenant(&key.tenant)?;
-    let (place, is_ready) = match entry {
+    let (mut place, mut is_ready) = match entry {
         Entry::At(at) => (tenant.place(at.max(now)), at <= now),
         Entry::Back { place, was_ready } => (place, was_ready || place.at <= now),
     };
+    // The tenant's row names its queues and is written by every command of its: no more than so
+    // many. Commands that add jobs are refused before they come here.
+    if is_ready && tenant.ready.len() >= QUEUES_MAX && !tenant.ready.contains_key(&state.queue) {
+        place = tenant.place(now.after(QUEUE_WAIT));
+        is_ready = false;
+    }
     if !is_ready {
         tenant.due = Some(
             tenant
@@ -112,7 +119,8 @@ pub(crate) fn leave(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Re
     Ok(())
 }
 
-/// Leases a job that has left its queue, from `place`, and writes its state.
+/// Leases a job that has left its queue, from `place`, and writes its state. `state` still says
+/// where it stood.
 pub(crate) fn grant(
     draft: &mut Draft<'_>,
     key: &JobKey,
@@ -122,6 +130,17 @@ pub(crate) fn grant(
     to: &Grantee,
 ) -> Result<Task, Halt> {
     let before = state.status();
+    let place = match &state.position {
+        // It was ready before the clock was set back: what gives it back must see that.
+        Position::Ready(_) => Place {
+            at: place.at.min(draft.now()),
+            ..place
+        },
+        Position::Due(_)
+        | Position::Leased(_)
+        | Position::Ended { .. }
+        | Position::Quarantined { .. } => place,
+    };
     let attempt = state.attempts_ended.saturating_add(1);
     if let Some(last) = state.last.take() {
         keep_earlier(draft, key, &mut state, &last);
@@ -238,7 +257,7 @@ pub(crate) fn end_as_of(
 /// aside; writes at most two rows for each attempt that is kept, and a handful more. (SILO-JOB-3)
 pub(crate) fn remove(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Result<(), Halt> {
     if matches!(state.position, Position::Quarantined { .. }) {
-        remove_set_aside(draft, key)?;
+        remove_set_aside(draft, key, state)?;
     } else {
         for number in state.attempts_from..=state.attempts_ended {
             let is_last = state.last.as_ref().is_some_and(|l| l.number == number);
@@ -261,14 +280,16 @@ pub(crate) fn remove(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> R
 }
 
 /// What is left of a job whose rows could not be relied on: whatever stands under its name goes.
-fn remove_set_aside(draft: &mut Draft<'_>, key: &JobKey) -> Result<(), Halt> {
+fn remove_set_aside(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Result<(), Halt> {
     let kept = kept_attempts(draft, key)?;
     for number in &kept {
         drop_attempt(draft, key, *number);
     }
-    // The latest attempt was in the state, which may have been what could not be read.
-    let next = kept.last().map_or(1, |last| last.saturating_add(1));
-    draft.delete_key(&PayloadKey::key(key, next));
+    // The latest attempt was in the state, which may have been what could not be read: then it came
+    // after those that are kept.
+    let next = || kept.last().map_or(1, |last| last.saturating_add(1));
+    let last = state.last.as_ref().map_or_else(next, |last| last.number);
+    draft.delete_key(&PayloadKey::key(key, last));
     draft.delete_key(&PayloadKey::key(key, PAYLOAD_SLOT));
     Ok(())
 }

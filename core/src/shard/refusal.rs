@@ -6,10 +6,15 @@ use crate::table::state::{Position, Status};
 use crate::types::name::JobId;
 use crate::types::task::TaskId;
 use crate::types::tenant::Tenant;
+use crate::types::time::Millis;
 
-/// Queues (a task group at a priority) in which a tenant may have ready jobs when it enqueues: its
-/// row names them all, and is written with each of its commands.
+/// Queues (a task group at a priority) in which a tenant may have ready jobs: its row names them
+/// all, and is written with each of its commands. A new job that would be in one more is refused.
 pub const QUEUES_MAX: usize = 1000;
+
+/// How long a job waits that is here already and would be in one queue more than its tenant may
+/// have; then it tries again.
+pub const QUEUE_WAIT: Millis = Millis::new(1000);
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

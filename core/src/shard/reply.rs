@@ -44,6 +44,8 @@ pub enum Reply {
     Expedited,
     /// What became of each job of an import, in order.
     Imported(Vec<Imported>),
+    /// A page of a tenant's jobs.
+    Listed(Listing),
     /// Jobs that were set aside.
     SetAside(Vec<SetAsideView>),
     /// A job as it stands.
@@ -77,6 +79,7 @@ impl Reply {
             | Self::Restarted
             | Self::Expedited
             | Self::Imported(_)
+            | Self::Listed(_)
             | Self::SetAside(_)
             | Self::Ticked
             | Self::Refused(_)
@@ -177,6 +180,36 @@ pub struct Imported {
     pub job: JobId,
     /// Where it stands now, or why it was not imported.
     pub outcome: Result<Status, Refusal>,
+}
+
+/// A page of a tenant's jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// In the order of their ids; maybe none, also when there are more.
+    pub jobs: Vec<ListedJob>,
+    /// Jobs passed over: they are set aside, or a row of theirs cannot be read.
+    pub skipped: u32,
+    /// The row after which to go on; none when there are no more.
+    pub next: Option<Key>,
+}
+
+/// A job as it stands, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedJob {
+    /// Which job.
+    pub job: JobId,
+    /// Task group and priority.
+    pub queue: Queue,
+    /// Where it stands.
+    pub status: Status,
+    /// When the server took it.
+    pub enqueued_at: Timestamp,
+    /// When its status last changed.
+    pub changed_at: Timestamp,
+    /// When it may start, while it waits.
+    pub next_start: Option<Timestamp>,
+    /// The attempt that runs, or the last that ended; 0 before the first.
+    pub attempt: u32,
 }
 
 /// A job that was set aside.

@@ -20,7 +20,7 @@ pub(crate) struct FailureAdvice {
 
 /// Writes down how the running attempt ended, with an outcome or a crash. (SILO-ATT-2)
 pub(crate) fn close_attempt(
-    draft: &Draft<'_>,
+    draft: &mut Draft<'_>,
     key: &JobKey,
     state: &mut StateRow,
     how: Ending,
@@ -29,6 +29,7 @@ pub(crate) fn close_attempt(
     let leased = state.lease().map(|lease| (lease.attempt, lease.nonce));
     match &mut state.last {
         Some(last) if leased == Some((last.number, last.nonce)) && last.end.is_none() => {
+            draft.counts.ended(&how);
             last.end = Some(AttemptEnd { at, how });
             state.attempts_ended = last.number;
             Ok(())
@@ -57,6 +58,7 @@ pub(crate) fn after_failure(
         return end(draft, key, state, Ended::Failed, None);
     };
     state.retries_used = state.retries_used.saturating_add(1);
+    draft.counts.retried();
     let random = draft.draw();
     let computed = policy.delay(state.retries_used, state.retry_delay, random);
     let delay = advice.retry_after.unwrap_or(computed);
@@ -103,6 +105,7 @@ pub(crate) fn give_back(
     let began = state.last.take().map(|last| last.started_at);
     let was_ready = began.is_some_and(|began| place.at <= began);
     state.returned = Some(Returned { nonce, how });
+    draft.counts.returned(how);
     if state.cancel_asked_at.is_some() {
         return end(
             draft,

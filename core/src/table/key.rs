@@ -118,13 +118,18 @@ impl KeyWriter {
 
     /// Text of any length.
     pub fn text(&mut self, value: &str) {
+        self.open_text(value);
+        self.bytes.extend_from_slice(&[0, 1]);
+    }
+
+    /// What all texts have in common that begin with `value`: ends a prefix of keys.
+    pub fn open_text(&mut self, value: &str) {
         for byte in value.bytes() {
             self.bytes.push(byte);
             if byte == 0 {
                 self.bytes.push(0xff);
             }
         }
-        self.bytes.extend_from_slice(&[0, 1]);
     }
 
     /// The key.

@@ -6,6 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::table::attempt::Attempt;
 use crate::table::codec::{Row, RowError, whole};
 use crate::table::job::JobKey;
+use crate::table::key::{KeyParts as _, KeyRange, KeyWriter, within};
 use crate::table::place::Place;
 use crate::table::state_v1::StateRowV1;
 use crate::table::tenant::Queue;
@@ -23,6 +24,16 @@ impl Table for States {
     const ID: TableId = TableId::State;
     type Key = JobKey;
     type Row = StateRow;
+}
+
+impl States {
+    /// Every job of a tenant whose id begins so.
+    pub fn of_tenant(tenant: &Tenant, prefix: &str) -> KeyRange {
+        let mut writer = KeyWriter::new(Self::ID.byte());
+        tenant.write(&mut writer);
+        writer.open_text(prefix);
+        within(&writer.finish())
+    }
 }
 
 /// Where a job stands, and what counts over its attempts.

@@ -22,6 +22,7 @@ use silo_core::table::running::{RunningRow, Runnings};
 use silo_core::table::state::{Ended, Position, States};
 use silo_core::table::tenant::Tenants;
 use silo_core::table::{Table, TableId};
+use silo_core::types::data::Data;
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::common::{
@@ -276,6 +277,9 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-LEASE-1", "a lease without its attempt", |w| {
         w.edit::<States>(&t("leased"), |state| state.last = None);
     }),
+    broken("SILO-LEASE-1", "an attempt of another lease", |w| {
+        w.edit::<States>(&t("leased"), |s| s.last.as_mut().unwrap().nonce ^= 1);
+    }),
     broken("SILO-ATT-1", "an earlier attempt is missing", |w| {
         w.remove(&Attempts::key(&AttemptKey::of(&t("retried"), 1)));
     }),
@@ -291,6 +295,29 @@ pub const BREAKS: &[Break] = &[
     }),
     broken("SILO-ATT-1", "an earlier attempt than is kept", |w| {
         w.edit::<States>(&t("retried"), |state| state.attempts_from = 2);
+    }),
+    broken("SILO-ATT-1", "an open attempt that is not leased", |w| {
+        w.edit::<States>(&t("succeeded"), |state| {
+            state.last.as_mut().unwrap().end = None;
+            state.attempts_ended = 0;
+        });
+    }),
+    broken(
+        "SILO-ATT-1",
+        "more attempts of earlier runs than of all",
+        |w| {
+            w.edit::<States>(&t("retried"), |state| {
+                state.attempts_before = state.attempts_ended + 1;
+            });
+        },
+    ),
+    broken("SILO-ATT-1", "more earlier attempts than are kept", |w| {
+        let mut attempt = w.before.states[&t("succeeded")].last.clone().unwrap();
+        for number in 1..=1001 {
+            attempt.number = number;
+            w.put::<Attempts>(&AttemptKey::of(&t("ready"), number), &attempt);
+        }
+        w.edit::<States>(&t("ready"), |state| state.attempts_ended = 1001);
     }),
     broken("SILO-ATT-2", "attempts are dropped that may be kept", |w| {
         w.remove(&Attempts::key(&AttemptKey::of(&t("retried"), 1)));
@@ -326,6 +353,15 @@ pub const BREAKS: &[Break] = &[
         let key = PayloadKey::key(&t("ready"), 3);
         w.shard.rows.map.insert(key, Bytes::from_static(b"x"));
     }),
+    broken("SILO-DATA-1", "data that stands inline and in a row", |w| {
+        let key = PayloadKey::key(&t("ready"), 0);
+        w.shard.rows.map.insert(key, Bytes::from_static(b"x"));
+    }),
+    broken("SILO-DATA-1", "data too long to stand inline", |w| {
+        w.edit::<Jobs>(&t("ready"), |job| {
+            job.payload = Data::Inline(Bytes::from(vec![1; 4097]));
+        });
+    }),
     broken("SILO-KEY-1", "a tenant's queues out of order", |w| {
         let bytes = twice_the_same_queue(w);
         w.shard.rows.map.insert(Tenants::key(&tenant("u")), bytes);
@@ -355,6 +391,13 @@ pub const BREAKS: &[Break] = &[
         let at = Timestamp::from_millis(1);
         w.edit::<States>(&t("ready"), |s| s.position = Position::Quarantined { at });
     }),
+    broken("SILO-QUAR-1", "a job that is not there is listed", |w| {
+        let row = QuarantineRow {
+            at: Timestamp::from_millis(1),
+            reason: "none".to_owned(),
+        };
+        w.put::<Quarantines>(&t("nobody"), &row);
+    }),
     broken("SILO-JOB-3", "a job is another job", |w| {
         w.edit::<Jobs>(&t("ready"), |job| job.max_crashes += 1);
     }),
@@ -372,6 +415,10 @@ pub const BREAKS: &[Break] = &[
         w.erase("kept");
         w.command = Command::Delete(t("succeeded"));
     }),
+    broken("SILO-JOB-3", "a restart removes its job", |w| {
+        w.erase("kept");
+        w.command = Command::Restart(t("kept"));
+    }),
     broken("SILO-JOB-4", "a tick restarts a job", |w| {
         w.shard.is_checked = false;
         w.shard.restart(&t("failed"));
@@ -380,6 +427,10 @@ pub const BREAKS: &[Break] = &[
         w.shard.is_checked = false;
         w.shard.restart(&t("failed"));
         w.command = Command::Restart(t("kept"));
+    }),
+    broken("SILO-JOB-4", "a restart of a job that has succeeded", |w| {
+        w.edit::<States>(&t("succeeded"), |state| state.retries_used += 1);
+        w.command = Command::Restart(t("succeeded"));
     }),
     broken("SILO-JOB-4", "an ended job ends otherwise", |w| {
         w.edit::<States>(&t("succeeded"), |state| {

@@ -17,6 +17,7 @@ use silo_core::shard::commands::inspect::Get;
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
 use silo_core::shard::commands::report::{Outcome, Report};
+use silo_core::shard::counts::Counts;
 use silo_core::shard::decision::{Change, Notice};
 use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::{JobView, Reply, Task};
@@ -62,6 +63,8 @@ pub struct Shard {
     pub changes: Vec<Change>,
     /// What the last command noticed.
     pub notices: Vec<Notice>,
+    /// What all commands together have counted.
+    pub counts: Counts,
     image: Image,
     stamps: u64,
 }
@@ -79,6 +82,7 @@ impl Shard {
             retention: Retention::FOREVER,
             changes: Vec::new(),
             notices: Vec::new(),
+            counts: Counts::default(),
             image: Image::default(),
             stamps: 0,
         };
@@ -96,6 +100,13 @@ impl Shard {
         }
     }
 
+    /// Goes on from these rows, as a process does that opens a shard: soft state is lost.
+    pub fn reopen(&mut self, rows: Rows) {
+        self.rows = rows;
+        self.soft = Soft::lost();
+        self.image = self.image();
+    }
+
     /// Judges and folds a command, and checks everything that must be true afterwards.
     pub fn run(&mut self, command: &Command) -> Reply {
         let stamp = self.stamp();
@@ -111,6 +122,7 @@ impl Shard {
             fold(&mut self.soft, &mut self.rows, &decision);
             self.changes.extend(decision.changes);
             self.notices.extend(decision.notices);
+            self.counts.add(&decision.counts);
             self.check(command);
             if decision.reply != Reply::Again {
                 return decision.reply;
@@ -130,7 +142,28 @@ impl Shard {
         violations.extend(check_soft(&image, &self.soft, now));
         violations.retain(|v| !(self.is_damaged && v.sigil == DECODES));
         assert!(violations.is_empty(), "{command:?}\n{}", lines(&violations));
+        self.check_counts(command);
         self.image = image;
+    }
+
+    /// What was counted is what is there, as long as nothing was damaged.
+    fn check_counts(&self, command: &Command) {
+        let Counts {
+            taken,
+            leased,
+            removed,
+            quarantined,
+            attempts,
+            ..
+        } = self.counts;
+        if quarantined > 0 || self.is_damaged || !self.soft.is_recovered() {
+            return;
+        }
+        let there = self.soft.totals();
+        assert_eq!(taken - removed, there.total(), "{command:?}");
+        let returned = attempts.lost + attempts.released + attempts.snoozed;
+        let ended = attempts.succeeded + attempts.failed + attempts.cancelled + attempts.crashed;
+        assert_eq!(leased - returned - ended, there.running, "{command:?}");
     }
 
     /// Every row, decoded.

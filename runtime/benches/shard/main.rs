@@ -45,6 +45,7 @@ use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
 use silo_runtime::executor::waiters::Waiters;
+use silo_runtime::metrics::Metrics;
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
@@ -329,12 +330,15 @@ async fn start(storage: &Storage) -> Arc<Shard> {
     let catalog = ShardCatalog::open(storage, NonZeroU32::MIN, 0)
         .await
         .unwrap();
+    let metrics = Metrics::default();
     let context = ShardContext {
-        storage: storage.clone(),
+        // As the `silo` binary counts.
+        storage: storage.clone().counted(&metrics),
         clock: Arc::new(SlewedClock::new(SystemWallClock::default())),
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
         waiters: Waiters::default(),
+        metrics,
     };
     let shard = Arc::new(Shard::start(catalog.shards()[0].clone(), context));
     shard

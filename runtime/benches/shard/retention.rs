@@ -27,7 +27,7 @@ const KEPT: Millis = Millis::from_secs(2);
 const BACKLOG_MAX: u64 = 20_000;
 const WORKERS: usize = 8;
 /// The whole run is cut off after so long.
-const RUN_MAX: Duration = Duration::from_secs(3600);
+const RUN_MAX: Duration = Duration::from_secs(5400);
 
 /// Garbage is collected after a minute rather than after ten: this much work makes 25 MB of it a
 /// second. Metadata on files stays for six hours whatever is set.
@@ -134,7 +134,7 @@ async fn gone(shard: &Shard, began: Instant) {
 }
 
 /// What the shard takes after a rest.
-async fn rested(options: &Options, shard: &Shard, folder: &Path, began: Instant) -> Use {
+async fn rested(options: &Options, shard: &Arc<Shard>, folder: &Path, began: Instant) -> Use {
     // As an operator may ask for it: what is left afterwards is what jobs take, and not how far
     // compaction has come.
     while began.elapsed() < RUN_MAX {
@@ -145,6 +145,11 @@ async fn rested(options: &Options, shard: &Shard, folder: &Path, began: Instant)
         }
         sleep(Duration::from_secs(5)).await;
     }
+    // Files that were merged away since the last file was written from memory are kept until the
+    // next one is: so one more job comes and goes.
+    churn(options, shard, 1, Some(Millis::new(1)), began).await;
+    gone(shard, began).await;
+    shard.flush_tables().await.unwrap();
     let rest_began = Instant::now();
     while rest_began.elapsed() < options.rest {
         sleep(Duration::from_secs(60).min(options.rest)).await;

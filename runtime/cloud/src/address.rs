@@ -8,28 +8,28 @@ use silo_runtime::storage::cloud_config::{StoreOptions, UrlConfig};
 use silo_runtime::storage::config::BackendConfig;
 use silo_runtime::storage::error::StorageError;
 use silo_runtime::storage::layout::{Layout, PLACEHOLDER};
-use silo_runtime::storage::stores::{OpenStore, open_local, open_memory};
 use url::Url;
 
 use crate::clients;
 use crate::environment::Environment;
 use crate::open::{Located, invalid};
 
-/// What a URL names: a store that is in this process, or one in the cloud.
+/// What a URL names.
 #[derive(Debug)]
 pub enum Named {
-    /// Files or memory, opened.
-    Here(OpenStore),
+    /// Files: always [`BackendConfig::Fs`].
+    Files(BackendConfig),
+    /// Memory of this process, with shards where the URL says.
+    Memory(Option<Layout>),
     /// A client, and where the data begins.
     There(Located),
 }
 
-/// Opens files and memory; sets up a client for anything else.
+/// Says what a URL names; sets up a client, if that takes one.
 ///
 /// # Errors
-/// [`StorageError::Invalid`] names what is wrong with the URL or its options;
-/// [`StorageError::Unavailable`] if a folder cannot be used.
-pub async fn named(config: &UrlConfig, environment: &Environment) -> Result<Named, StorageError> {
+/// [`StorageError::Invalid`] names what is wrong with the URL or its options.
+pub fn named(config: &UrlConfig, environment: &Environment) -> Result<Named, StorageError> {
     let wrong = |fault: String| invalid(format!("{}: {fault}", config.url));
     let (shared, layout) =
         Layout::split(&config.url).map_err(|error| invalid(error.to_string()))?;
@@ -57,10 +57,9 @@ pub async fn named(config: &UrlConfig, environment: &Environment) -> Result<Name
                 None => path,
             };
             let fsync = fsync(options).map_err(wrong)?;
-            let files = BackendConfig::Fs { path, fsync };
-            return Ok(Named::Here(open_local(&files).await?));
+            return Ok(Named::Files(BackendConfig::Fs { path, fsync }));
         }
-        ObjectStoreScheme::Memory => return Ok(Named::Here(open_memory(layout))),
+        ObjectStoreScheme::Memory => return Ok(Named::Memory(layout)),
         ObjectStoreScheme::AmazonS3 => clients::at::<AmazonS3Builder>(text, options, environment)?,
         ObjectStoreScheme::GoogleCloudStorage => {
             clients::at::<GoogleCloudStorageBuilder>(text, options, environment)?

@@ -18,6 +18,12 @@ impl Environment {
             .collect()
     }
 
+    /// The value of one variable.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// The variables whose names begin so, with names in small letters.
     pub fn beginning_with(&self, prefix: &str) -> impl Iterator<Item = (String, &str)> {
         let all = self.0.iter();

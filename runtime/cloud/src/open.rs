@@ -5,11 +5,11 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use silo_runtime::storage::backend::Storage;
+use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::config::{BackendConfig, StorageConfig, TimeLimits};
 use silo_runtime::storage::error::StorageError;
 use silo_runtime::storage::layout::Layout;
-use silo_runtime::storage::stores::{OpenStore, open_local, probe};
+use silo_runtime::storage::stores::{OpenStore, open_local, open_memory, probe};
 
 use crate::address::{Named, named};
 use crate::clients;
@@ -59,8 +59,9 @@ pub async fn open_store(
         BackendConfig::S3(s3) => within(clients::s3(s3, environment)?, &s3.prefix)?,
         BackendConfig::Gcs(gcs) => within(clients::gcs(gcs, environment)?, &gcs.prefix)?,
         BackendConfig::Azure(azure) => within(clients::azure(azure, environment)?, &azure.prefix)?,
-        BackendConfig::Url(url) => match named(url, environment).await? {
-            Named::Here(store) => return Ok(store),
+        BackendConfig::Url(url) => match named(url, environment)? {
+            Named::Files(files) => return open_local(&files).await,
+            Named::Memory(layout) => return Ok(open_memory(layout)),
             Named::There(located) => located,
         },
     };
@@ -69,6 +70,48 @@ pub async fn open_store(
     Ok(OpenStore {
         layout: located.layout,
         ..OpenStore::new(Arc::new(store), abilities)
+    })
+}
+
+/// Looks for mistakes in the configuration as far as that goes without asking a store: clients are
+/// set up and thrown away. Nothing is created.
+///
+/// # Errors
+/// [`StorageError::Invalid`] as from [`open`].
+pub fn check(config: &StorageConfig, environment: &Environment) -> Result<(), StorageError> {
+    let main = unopened(&config.backend, environment)?;
+    let log = config.wal.as_ref();
+    let log = log.map(|wal| unopened(&wal.backend, environment));
+    Storage::with_stores(main, log.transpose()?, config)?;
+    Ok(())
+}
+
+/// What stands for a store that is not to be opened: as volatile, and able to do as much.
+fn unopened(backend: &BackendConfig, environment: &Environment) -> Result<OpenStore, StorageError> {
+    let layout = match backend {
+        BackendConfig::Fs { path, .. } => {
+            let split = Layout::split(path.to_str().unwrap_or_default());
+            split.map_err(|error| invalid(error.to_string()))?.1
+        }
+        BackendConfig::Memory => return Ok(open_memory(None)),
+        BackendConfig::S3(s3) => within(clients::s3(s3, environment)?, &s3.prefix)?.layout,
+        BackendConfig::Gcs(gcs) => within(clients::gcs(gcs, environment)?, &gcs.prefix)?.layout,
+        BackendConfig::Azure(azure) => {
+            within(clients::azure(azure, environment)?, &azure.prefix)?.layout
+        }
+        BackendConfig::Url(url) => match named(url, environment)? {
+            Named::Files(files) => return unopened(&files, environment),
+            Named::Memory(layout) => return Ok(open_memory(layout)),
+            Named::There(located) => located.layout,
+        },
+    };
+    Ok(OpenStore {
+        abilities: StoreAbilities {
+            conditional_replace: !matches!(backend, BackendConfig::Fs { .. }),
+        },
+        layout,
+        is_volatile: false,
+        ..open_memory(None)
     })
 }
 

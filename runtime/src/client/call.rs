@@ -20,6 +20,7 @@ use crate::client::routes::{RouteMap, Routes};
 use crate::client::time::later;
 use crate::client::verdict::{Repeat, Verdict, judge};
 use crate::proto::{GetClusterInfoRequest, GetClusterInfoResponse};
+use crate::trace;
 
 /// A layout older than this is asked for again when the nodes are asked in turn.
 const LAYOUT_AGE_MAX: Duration = Duration::from_secs(30);
@@ -35,6 +36,8 @@ pub(crate) enum Place {
     Tenant(String),
     /// The owner of a shard or, if there is no such shard any more, of the tenant with this hash.
     Shard { id: String, hash: String },
+    /// The owner of this shard, and nobody else.
+    Named(String),
     /// The nodes in turn.
     EachNode,
 }
@@ -232,6 +235,10 @@ impl Caller {
     pub(crate) fn request<Q>(&self, body: Q, deadline: Instant) -> Request<Q> {
         let mut request = Request::new(body);
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        let trace = trace::current().and_then(|trace| trace.parse().ok());
+        if let Some(trace) = trace {
+            request.metadata_mut().insert(trace::TRACEPARENT, trace);
+        }
         if let Some(bearer) = &self.bearer {
             request
                 .metadata_mut()
@@ -245,7 +252,7 @@ impl Caller {
         let known = self.routes.now();
         let old = match plan.place {
             Place::EachNode => known.taken.elapsed() > LAYOUT_AGE_MAX,
-            Place::Tenant(_) | Place::Shard { .. } => false,
+            Place::Tenant(_) | Place::Shard { .. } | Place::Named(_) => false,
         };
         if self.doubted.swap(false, Ordering::Relaxed) || old {
             // Should it fail, what is known serves on; the next answer tells if it is wrong.
@@ -268,6 +275,7 @@ impl Caller {
         let route = match place {
             Place::Tenant(hash) => map.of_hash(hash)?,
             Place::Shard { id, hash } => map.of_shard(id).or_else(|| map.of_hash(hash))?,
+            Place::Named(id) => map.of_shard(id)?,
             Place::EachNode => {
                 let address = self.routes.next_node()?;
                 return Some(Target {

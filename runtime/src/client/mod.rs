@@ -2,6 +2,7 @@
 //! and tries again what may be tried again.
 
 pub mod address;
+pub mod await_job;
 pub(crate) mod backoff;
 pub mod bulk;
 mod call;
@@ -10,7 +11,9 @@ pub mod enqueue;
 mod entropy;
 pub mod error;
 pub mod import;
+pub mod list;
 mod manage;
+mod operate;
 pub mod options;
 pub mod payload;
 mod routed;
@@ -203,8 +206,11 @@ impl Client {
     }
 
     fn for_tenant(&self, repeat: Repeat) -> Plan {
-        let hash = tenant_hash(self.tenant.as_deref().unwrap_or(NO_TENANT));
-        self.plan(Place::Tenant(hash), repeat)
+        self.plan(Place::Tenant(self.hash()), repeat)
+    }
+
+    fn hash(&self) -> String {
+        tenant_hash(self.tenant.as_deref().unwrap_or(NO_TENANT))
     }
 
     fn plan(&self, place: Place, repeat: Repeat) -> Plan {

@@ -1,10 +1,12 @@
 //! Requests that name the shard they are for.
 
 use crate::proto::{
-    CancelJobRequest, DeleteJobRequest, EnqueueBatchRequest, EnqueueRequest, ExpediteJobRequest,
-    GetClusterInfoRequest, GetJobRequest, GetJobResultRequest, HeartbeatRequest, HeartbeatsRequest,
-    ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ReportOutcomeRequest,
-    ReportOutcomesRequest, ReportRefreshOutcomeRequest, RestartJobRequest,
+    AwaitJobRequest, CancelJobRequest, CompactShardRequest, DeleteJobRequest, EnqueueBatchRequest,
+    EnqueueRequest, ExpediteJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
+    GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, HeartbeatRequest,
+    HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ListJobsRequest,
+    ListQuarantinedJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest,
+    ReportRefreshOutcomeRequest, RestartJobRequest,
 };
 
 /// A request that names the shard it is for.
@@ -23,14 +25,20 @@ macro_rules! routed {
 }
 
 routed!(
+    AwaitJobRequest,
     CancelJobRequest,
+    CompactShardRequest,
     DeleteJobRequest,
     EnqueueRequest,
     ExpediteJobRequest,
+    FlushShardRequest,
     GetJobRequest,
     GetJobResultRequest,
+    GetShardStorageInfoRequest,
     HeartbeatRequest,
     ImportJobRequest,
+    ListJobsRequest,
+    ListQuarantinedJobsRequest,
     ReportOutcomeRequest,
     ReportRefreshOutcomeRequest,
     RestartJobRequest,
@@ -61,5 +69,9 @@ impl Routed for LeaseTasksRequest {
 }
 
 impl Routed for GetClusterInfoRequest {
+    fn route(&mut self, _: &str) {}
+}
+
+impl Routed for GetNodeInfoRequest {
     fn route(&mut self, _: &str) {}
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -12,6 +13,8 @@ use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::view::NeedItem;
+use silo_core::table::job::JobKey;
+use silo_core::table::key::Key;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::entropy::Entropy;
 use silo_core::types::name::TaskGroup;
@@ -25,6 +28,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::executor::endings::Endings;
 use crate::executor::limits::StageLimits;
 use crate::executor::loads::LoadId;
 use crate::executor::output::{Loaded, Output};
@@ -34,6 +38,8 @@ use crate::executor::shard::ReadyGroups;
 use crate::executor::stage::Stage;
 use crate::executor::waiters::Waiters;
 use crate::executor::working_set::Round;
+use crate::metrics::Metrics;
+use crate::metrics::now::ShardNow;
 use crate::storage::durable::DurableWatch;
 use crate::storage::error::{StorageError, WriteError};
 use crate::storage::shard::ShardStore;
@@ -55,6 +61,8 @@ const IDLE_FLUSH: Duration = Duration::from_secs(5);
 pub(crate) enum Request {
     /// Decide a command.
     Command(Command, oneshot::Sender<Answer>),
+    /// Tell when this job has ended or is gone, durably; unless the driver stops before.
+    Watch(JobKey, oneshot::Sender<()>),
     /// Say how many jobs stand where, as far as is known.
     Totals(oneshot::Sender<Tallies>),
     /// Write tables out.
@@ -79,6 +87,8 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) groups: watch::Sender<ReadyGroups>,
     pub(crate) waiters: Waiters,
+    pub(crate) metrics: Metrics,
+    pub(crate) now: Arc<ShardNow>,
     pub(crate) shard_id: Uuid,
     pub(crate) closing: CancellationToken,
     /// A time at which opening the shard had not begun to prove that it is ours.
@@ -106,6 +116,7 @@ pub(crate) async fn drive(
         is_flushing_tables: false,
         groups_told: None,
         news: BTreeSet::new(),
+        endings: Endings::default(),
         around,
     };
     driver.run(inbox).await
@@ -128,6 +139,8 @@ struct Driver {
     groups_told: Option<(u64, bool)>,
     /// Groups that have work since waiters were told last.
     news: BTreeSet<TaskGroup>,
+    /// Who waits for the end of a job.
+    endings: Endings,
 }
 
 /// I/O that has ended.
@@ -148,7 +161,7 @@ impl Driver {
         let mut requests = Vec::new();
         loop {
             let stamp = self.stamp();
-            self.stage.run(stamp);
+            self.run_stage(stamp);
             self.carry_out();
             self.publish_groups();
             self.wake();
@@ -211,6 +224,20 @@ impl Driver {
         }
     }
 
+    fn run_stage(&mut self, stamp: Stamp) {
+        let began = Instant::now();
+        self.stage.run(stamp);
+        let counts = self.stage.take_counts();
+        self.around.metrics.rounds().ran(began.elapsed(), &counts);
+        let soft = self.stage.soft();
+        // While it counts, what was counted before says more.
+        if soft.is_recovered() {
+            self.around.now.counted(&soft.totals());
+        }
+        let queued = self.stage.queued();
+        self.around.now.waits(queued, counts.unflushed_bytes);
+    }
+
     fn take_request(&mut self, request: Request) {
         match request {
             Request::Command(command, caller) => {
@@ -218,6 +245,12 @@ impl Driver {
                 if let Err(caller) = self.stage.submit(caller, command, stamp) {
                     // A caller that has gone does not mind.
                     let _ = caller.send(Answer::Failed(Failure::Overloaded));
+                }
+            }
+            Request::Watch(job, caller) => {
+                self.stage.watched().add(&job);
+                for forgotten in self.endings.add(job, caller) {
+                    self.stage.watched().remove(&forgotten);
                 }
             }
             Request::Totals(caller) => {
@@ -300,13 +333,27 @@ impl Driver {
                 Output::Load(id, item) => self.loads.push_back((id, item)),
                 Output::Write(round, batch) => {
                     let store = Arc::clone(&self.around.store);
-                    let write = async move { Done::Accepted(round, store.write(batch).await) };
+                    let rounds = self.around.metrics.rounds();
+                    rounds.hands_over(batch.len(), bytes_of(&batch));
+                    let metrics = self.around.metrics.clone();
+                    let began = Instant::now();
+                    let write = async move {
+                        let accepted = store.write(batch).await;
+                        metrics.rounds().accepted(began.elapsed());
+                        Done::Accepted(round, accepted)
+                    };
                     self.jobs.push(write.boxed());
                 }
                 Output::Flush => {
                     let store = Arc::clone(&self.around.store);
-                    self.jobs
-                        .push(async move { Done::Flushed(store.flush().await) }.boxed());
+                    let metrics = self.around.metrics.clone();
+                    let began = Instant::now();
+                    let flush = async move {
+                        let flushed = store.flush().await;
+                        metrics.rounds().flushed(began.elapsed());
+                        Done::Flushed(flushed)
+                    };
+                    self.jobs.push(flush.boxed());
                 }
                 Output::Prove => {
                     let store = Arc::clone(&self.around.store);
@@ -316,10 +363,14 @@ impl Driver {
                     self.jobs.push(prove.boxed());
                 }
                 Output::Release(caller, answer) => self.release(caller, answer),
+                Output::Over(job) => self.endings.tell(&job),
                 Output::Notice(Notice::Ready(group)) => {
                     self.news.insert(group);
                 }
-                Output::Notice(notice) => log(&notice),
+                Output::Notice(notice) => {
+                    self.around.metrics.rounds().noticed(&notice);
+                    log(&notice);
+                }
             }
         }
         self.begin_loads();
@@ -333,7 +384,13 @@ impl Driver {
             };
             self.loading = self.loading.saturating_add(1);
             let store = Arc::clone(&self.around.store);
-            let load = async move { Done::Loaded(id, load_twice(&store, item).await) };
+            let metrics = self.around.metrics.clone();
+            let began = Instant::now();
+            let load = async move {
+                let loaded = load_twice(&store, item).await;
+                metrics.rounds().loaded(began.elapsed(), loaded.is_ok());
+                Done::Loaded(id, loaded)
+            };
             self.jobs.push(load.boxed());
         }
     }
@@ -386,6 +443,7 @@ impl Driver {
     fn flush_tables(&mut self, caller: Option<oneshot::Sender<Result<(), StorageError>>>) {
         self.is_flushing_tables = true;
         self.wal_flushes = 0;
+        self.around.metrics.rounds().flushes_tables();
         let store = Arc::clone(&self.around.store);
         let flush = async move { Done::TablesFlushed(caller, store.flush_tables().await) };
         self.jobs.push(flush.boxed());
@@ -449,6 +507,15 @@ impl Driver {
             retention: self.retention,
         }
     }
+}
+
+/// Bytes of the keys and values of a batch.
+fn bytes_of(batch: &[(Key, Option<Bytes>)]) -> usize {
+    let bytes = |(key, value): &(Key, Option<Bytes>)| {
+        key.len()
+            .saturating_add(value.as_ref().map_or(0, Bytes::len))
+    };
+    batch.iter().map(bytes).fold(0, usize::saturating_add)
 }
 
 fn log(notice: &Notice) {

@@ -6,7 +6,9 @@
 //! * [`working_set`]: a bounded cache of rows by key interval, behind the core's `View`
 //! * [`replies`]: replies and what they wait for
 //! * [`loads`]: rows being loaded, and who waits for them
+//! * [`watched`]: jobs whose end somebody waits for; [`endings`]: whom to tell of it
 //! * [`limits`]: every bound of the stage
+//! * [`counts`]: what was decided since somebody looked, for metrics
 //! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
 //! * [`flushing`]: when to make what was accepted durable
 //! * [`trace`]: what was decided, for tests and the simulator
@@ -14,7 +16,9 @@
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
 //! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
 
+pub mod counts;
 pub mod driver;
+pub mod endings;
 pub mod flushing;
 mod format;
 pub mod limits;
@@ -29,4 +33,5 @@ pub mod shard;
 pub mod stage;
 pub mod trace;
 pub mod waiters;
+pub mod watched;
 pub mod working_set;

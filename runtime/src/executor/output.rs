@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::view::NeedItem;
+use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 
 use crate::executor::loads::LoadId;
@@ -25,6 +26,8 @@ pub enum Output<C> {
     Prove,
     /// Answer a caller.
     Release(C, Answer),
+    /// A job that was watched ([`Stage::watched`]) has ended or is gone, and that is durable.
+    Over(JobKey),
     /// Something happened that others may want to know.
     Notice(Notice),
 }

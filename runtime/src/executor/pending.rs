@@ -7,9 +7,10 @@ use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::import::{ImportAttempt, ImportEnding};
 use silo_core::shard::commands::lease::Lease;
 use silo_core::shard::commands::report::{Outcome, Report};
+use silo_core::shard::reply::Reply;
 use silo_core::types::name::TaskGroup;
 
-use crate::executor::working_set::Generation;
+use crate::executor::working_set::{Generation, Round};
 
 /// A command on its way to a decision. The stage's own commands have no caller.
 pub(crate) struct Pending<C> {
@@ -75,6 +76,14 @@ impl<C> Pending<C> {
     }
 }
 
+/// What a command came to.
+pub(crate) struct Judged {
+    pub(crate) reply: Reply,
+    /// The round that the reply depends on.
+    pub(crate) round: Round,
+    pub(crate) has_changes: bool,
+}
+
 /// What a queued command costs in memory, in bytes, about.
 pub(crate) fn cost(command: &Command) -> usize {
     const OVERHEAD: usize = 512;
@@ -103,6 +112,7 @@ pub(crate) fn cost(command: &Command) -> usize {
         | Command::Expedite(_)
         | Command::Get(_)
         | Command::Result(_)
+        | Command::List(_)
         | Command::ListSetAside(_)
         | Command::SetAside(_)
         | Command::Tick => 0,

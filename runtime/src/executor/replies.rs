@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::types::time::Millis;
 
+use crate::executor::output::Output;
 use crate::executor::working_set::Round;
 
 /// What a caller gets.
@@ -55,6 +56,13 @@ pub(crate) struct Held<C> {
     pub(crate) window: Millis,
     /// Whether the caller may blindly send the command again.
     pub(crate) is_repeatable: bool,
+}
+
+impl<C> Held<C> {
+    /// The one way in which a reply that was held reaches its caller.
+    pub(crate) fn release(self) -> Output<C> {
+        Output::Release(self.caller, Answer::Reply(self.reply))
+    }
 }
 
 /// Replies by what they wait for.

@@ -9,6 +9,7 @@ use silo_core::table::key::Key;
 use silo_core::types::time::Timestamp;
 
 use crate::executor::flushing::Accepted;
+use crate::executor::watched::Watched;
 use crate::executor::working_set::{Round, WorkingSet};
 
 /// A round's rows, each once, as storage gets them.
@@ -20,6 +21,8 @@ pub(crate) struct Rounds {
     open: BTreeMap<Key, Option<Bytes>>,
     open_bytes: usize,
     open_round: Round,
+    /// Jobs whose end is looked out for.
+    pub(crate) watched: Watched,
     writing: Option<Writing>,
     written: Round,
     accepted: Round,
@@ -33,11 +36,12 @@ struct Writing {
 }
 
 impl Rounds {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             open: BTreeMap::new(),
             open_bytes: 0,
             open_round: Round(1),
+            watched: Watched::default(),
             writing: None,
             written: Round(0),
             accepted: Round(0),
@@ -75,6 +79,7 @@ impl Rounds {
             set,
             open: &mut self.open,
             open_bytes: &mut self.open_bytes,
+            watched: &mut self.watched,
             round: self.open_round,
         }
     }
@@ -117,11 +122,13 @@ pub(crate) struct RoundOverlay<'a> {
     set: &'a mut WorkingSet,
     open: &'a mut BTreeMap<Key, Option<Bytes>>,
     open_bytes: &'a mut usize,
+    watched: &'a mut Watched,
     round: Round,
 }
 
 impl Overlay for RoundOverlay<'_> {
     fn put(&mut self, key: &Key, value: Option<&Bytes>) {
+        self.watched.see(key, value, self.round);
         // Large data is never decided upon: it goes to storage and does not stay here.
         if TableId::of(key) != Some(TableId::Payload) {
             self.set.put(key, value, self.round);

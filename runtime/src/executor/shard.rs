@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use silo_core::shard::command::Command;
 use silo_core::shard::reply::Reply;
+use silo_core::table::job::JobKey;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::name::TaskGroup;
 use silo_core::types::time::Timestamp;
@@ -24,6 +25,8 @@ use crate::executor::format;
 use crate::executor::limits::StageLimits;
 use crate::executor::replies::{Answer, Failure};
 use crate::executor::waiters::Waiters;
+use crate::metrics::Metrics;
+use crate::metrics::now::ShardNow;
 use crate::storage::backend::Storage;
 use crate::storage::catalog::ShardEntry;
 use crate::storage::clock::WallClock;
@@ -59,6 +62,8 @@ pub struct ShardContext {
     pub limits: StageLimits,
     /// Whom it tells of work.
     pub waiters: Waiters,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 /// Whether a shard can be asked.
@@ -92,6 +97,7 @@ pub struct Shard {
     inbox: mpsc::Sender<Request>,
     state: watch::Receiver<ShardState>,
     groups: watch::Receiver<ReadyGroups>,
+    now: Arc<ShardNow>,
     closing: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -102,6 +108,7 @@ impl Shard {
         let (inbox, requests) = mpsc::channel(INBOX_MAX);
         let (state_sender, state) = watch::channel(ShardState::Opening);
         let (groups_sender, groups) = watch::channel(ReadyGroups::Unknown);
+        let now = Arc::new(ShardNow::default());
         let closing = CancellationToken::new();
         let span = info_span!("shard", id = %entry.shard_id);
         let keeper = Keeper {
@@ -113,6 +120,7 @@ impl Shard {
             },
             state: state_sender,
             groups: groups_sender,
+            now: Arc::clone(&now),
             ownership: Ownership::default(),
         };
         let task = tokio::spawn(keeper.keep().instrument(span));
@@ -121,6 +129,7 @@ impl Shard {
             inbox,
             state,
             groups,
+            now,
             closing,
             task: Mutex::new(Some(task)),
         }
@@ -134,6 +143,11 @@ impl Shard {
     /// Whether it can be asked, now and as it changes.
     pub fn state(&self) -> watch::Receiver<ShardState> {
         self.state.clone()
+    }
+
+    /// How it stands, as of its last round. After trouble with storage: as it stood before.
+    pub fn now(&self) -> &ShardNow {
+        &self.now
     }
 
     /// Whether it may have ready work of a task group.
@@ -164,6 +178,21 @@ impl Shard {
             // The shard's task is gone, with the command.
             Err(_) if is_repeatable => Err(Failure::Unavailable),
             Err(_) => Err(Failure::OutcomeUnknown),
+        }
+    }
+
+    /// Begins to look out for a job's end: what is returned completes when the job has ended, was
+    /// set aside or is gone, and that is durable; with an error when the shard is no longer open.
+    /// Ask about the job after this, and no end goes by unseen.
+    ///
+    /// # Errors
+    /// [`Failure`] when too much is waiting already, or the shard is closed.
+    pub fn watch(&self, job: JobKey) -> Result<oneshot::Receiver<()>, Failure> {
+        let (sender, over) = oneshot::channel();
+        match self.inbox.try_send(Request::Watch(job, sender)) {
+            Ok(()) => Ok(over),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Failure::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Failure::Closing),
         }
     }
 
@@ -240,6 +269,7 @@ struct Keeper {
     requests: Requests,
     state: watch::Sender<ShardState>,
     groups: watch::Sender<ReadyGroups>,
+    now: Arc<ShardNow>,
     ownership: Ownership,
 }
 
@@ -256,6 +286,19 @@ enum End {
     /// There is a bug. The rows are whole, and what was in memory is gone: opening it again may
     /// help.
     Panicked(String),
+}
+
+impl End {
+    /// Its name in metrics.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Fenced(_) => "fenced",
+            Self::Broken(_) => "broken",
+            Self::Trouble(_) => "storage",
+            Self::Panicked(_) => "panic",
+        }
+    }
 }
 
 impl From<StorageError> for End {
@@ -276,6 +319,7 @@ impl Keeper {
             self.groups.send_replace(ReadyGroups::Unknown);
             let (end, lasted) = self.open_and_run().await;
             patience.lasted(lasted);
+            self.context.metrics.keeper().ended(end.name());
             match end {
                 End::Closed => break ShardState::Closed,
                 End::Fenced(cause) => break ShardState::Fenced(cause),
@@ -316,6 +360,7 @@ impl Keeper {
             ownership,
             ..
         } = self;
+        let began_at = Instant::now();
         // That it is ours is proven by the claim, which comes some time after this.
         let began = AssertUnwindSafe(async {
             let since = context.clock.now();
@@ -327,7 +372,10 @@ impl Keeper {
             None => End::Closed,
             Some(Err(panic)) => End::Panicked(message(panic.as_ref())),
             Some(Ok(Err(cause))) => End::from(cause),
-            Some(Ok(Ok((store, since)))) => return self.run(Arc::new(store), since).await,
+            Some(Ok(Ok((store, since)))) => {
+                context.metrics.keeper().opened(began_at.elapsed());
+                return self.run(Arc::new(store), since).await;
+            }
         };
         (end, Duration::ZERO)
     }
@@ -341,6 +389,8 @@ impl Keeper {
             clock: Arc::clone(&self.context.clock),
             groups: self.groups.clone(),
             waiters: self.context.waiters.clone(),
+            metrics: self.context.metrics.clone(),
+            now: Arc::clone(&self.now),
             shard_id: self.entry.shard_id,
             closing: self.requests.closing.clone(),
             opened_since,
@@ -483,7 +533,7 @@ fn refuse(request: Request, failure: Failure) {
             let _ = caller.send(Answer::Failed(failure));
         }
         // Dropping the caller is the answer.
-        Request::Totals(_) | Request::Storage(_) => {}
+        Request::Watch(..) | Request::Totals(_) | Request::Storage(_) => {}
         Request::FlushTables(caller) => {
             let closed = StorageError::Closed { operation: "flush" };
             let _ = caller.send(Err(closed));

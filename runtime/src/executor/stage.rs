@@ -29,15 +29,17 @@ use silo_core::table::key::{KeyRange, successor};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
+use crate::executor::counts::StageCounts;
 use crate::executor::flushing::Flushing;
 use crate::executor::limits::{Dispatch, StageLimits};
 use crate::executor::loads::{LoadId, Loads};
 use crate::executor::output::{Loaded, Output};
-use crate::executor::pending::{Pending, cost};
+use crate::executor::pending::{Judged, Pending, cost};
 use crate::executor::proof::Proof;
 use crate::executor::replies::{Answer, Failure, Held, Replies, is_whole_lease, proof_window};
 use crate::executor::round::Rounds;
 use crate::executor::trace::{Decided, Trace};
+use crate::executor::watched::Watched;
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
 /// A command that had to wait so often without anything having changed meanwhile is given up as
@@ -68,15 +70,8 @@ pub struct Stage<C> {
     proof: Proof,
     now: Timestamp,
     outputs: VecDeque<Output<C>>,
+    counts: StageCounts,
     trace: Trace,
-}
-
-/// What a command came to.
-struct Judged {
-    reply: Reply,
-    /// The round that the reply depends on.
-    round: Round,
-    has_changes: bool,
 }
 
 impl<C> Stage<C> {
@@ -102,6 +97,7 @@ impl<C> Stage<C> {
             proof: Proof::since(now),
             now,
             outputs: VecDeque::new(),
+            counts: StageCounts::default(),
             trace: Trace::default(),
         }
     }
@@ -135,6 +131,11 @@ impl<C> Stage<C> {
         for job in jobs {
             self.enqueue(None, Command::SetAside(job), stamp);
         }
+    }
+
+    /// The jobs whose end is told of, once it is durable, with [`Output::Over`].
+    pub const fn watched(&mut self) -> &mut Watched {
+        &mut self.rounds.watched
     }
 
     /// Nothing more will be submitted: the stage does no work of its own any more, so that it comes
@@ -204,7 +205,9 @@ impl<C> Stage<C> {
         // known: news of that may be old.
         self.proof.good_since(last.since);
         let released = self.replies.release_durable(last.round);
-        self.outputs.extend(released.into_iter().map(release));
+        self.outputs.extend(released.into_iter().map(Held::release));
+        let over = self.rounds.watched.durable(last.round);
+        self.outputs.extend(over.into_iter().map(Output::Over));
     }
 
     /// The flush has returned.
@@ -246,6 +249,7 @@ impl<C> Stage<C> {
         }
         self.prove_and_release();
         self.set.shrink(self.forgettable());
+        self.counts.unflushed_bytes = self.flushing.bytes();
     }
 
     /// The next thing to do, in order.
@@ -279,6 +283,7 @@ impl<C> Stage<C> {
             | Output::Write(..)
             | Output::Flush
             | Output::Prove
+            | Output::Over(_)
             | Output::Notice(_) => None,
         });
         released.chain(failed).collect()
@@ -302,6 +307,11 @@ impl<C> Stage<C> {
     /// know of, and a request for tasks that finds none says nothing.
     pub const fn is_blind(&self) -> bool {
         self.is_blind
+    }
+
+    /// What was decided since the last call, for metrics.
+    pub fn take_counts(&mut self) -> StageCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// The hints. For tests and the simulator.
@@ -435,6 +445,7 @@ impl<C> Stage<C> {
 
     /// Folds a decision.
     fn take_in(&mut self, pending: &Pending<C>, decision: Decision, latest: Round) -> Judged {
+        self.counts.decided(&pending.command, &decision);
         let has_changes = !decision.changes.is_empty();
         self.changes = self.changes.saturating_add(u64::from(has_changes));
         let round = if has_changes {
@@ -502,6 +513,7 @@ impl<C> Stage<C> {
         if pending.waits_alone > WAITS_ALONE_MAX {
             return self.give_up(pending, Failure::Unreadable);
         }
+        self.counts.waited();
         pending.waits = pending.waits.saturating_add(1);
         pending.changes_seen = self.changes;
         let Some(pending) = self.loads.line_up(pending) else {
@@ -549,7 +561,7 @@ impl<C> Stage<C> {
     fn prove_and_release(&mut self) {
         let age = self.proof.age(self.now);
         let released = self.replies.release_proven(age);
-        self.outputs.extend(released.into_iter().map(release));
+        self.outputs.extend(released.into_iter().map(Held::release));
         if self.proof.take_end() {
             // The next proof would take as long as this one.
             for held in self.replies.give_up_proof() {
@@ -577,9 +589,4 @@ impl<C> Stage<C> {
             unused_since,
         }
     }
-}
-
-/// The one way in which a reply that was held reaches its caller.
-fn release<C>(held: Held<C>) -> Output<C> {
-    Output::Release(held.caller, Answer::Reply(held.reply))
 }

@@ -51,17 +51,24 @@ pub struct Waiter {
     notify: Arc<Notify>,
 }
 
+/// A call that waits, though in no line. Dropping it makes room for another.
+#[derive(Debug)]
+pub struct Stay(Waiters);
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.lines().exit();
+    }
+}
+
 impl Waiters {
     /// Takes the last place in a line; none when too many wait already.
     #[must_use]
     pub fn line_up(&self, group: &TaskGroup, shard: Option<Uuid>) -> Option<Waiter> {
         let mut lines = self.lines();
-        if *lines.waiting.borrow() >= WAITERS_MAX {
+        if !lines.enter() {
             return None;
         }
-        lines
-            .waiting
-            .send_modify(|waiting| *waiting = waiting.saturating_add(1));
         let ticket = lines.tickets;
         lines.tickets = ticket.wrapping_add(1);
         let notify = Arc::new(Notify::new());
@@ -82,6 +89,13 @@ impl Waiters {
             ticket,
             notify,
         })
+    }
+
+    /// Counts a call that waits for something else among all that wait; none when too many wait
+    /// already.
+    #[must_use]
+    pub fn stay(&self) -> Option<Stay> {
+        self.lines().enter().then(|| Stay(self.clone()))
     }
 
     /// A group has work in a shard: wakes the first who waits for it and is not awake.
@@ -108,6 +122,20 @@ impl Waiters {
 }
 
 impl Lines {
+    /// Counts one more, if there is room.
+    fn enter(&self) -> bool {
+        self.waiting.send_if_modified(|waiting| {
+            let has_room = *waiting < WAITERS_MAX;
+            *waiting = waiting.saturating_add(usize::from(has_room));
+            has_room
+        })
+    }
+
+    fn exit(&self) {
+        self.waiting
+            .send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+    }
+
     fn wake(&mut self, shard: Uuid, group: &TaskGroup) {
         let line = self.groups.get_mut(group);
         let mut places = line.into_iter().flat_map(|line| line.values_mut());
@@ -130,8 +158,7 @@ impl Lines {
         if line.is_empty() {
             self.groups.remove(group);
         }
-        self.waiting
-            .send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+        self.exit();
         Some(place)
     }
 }

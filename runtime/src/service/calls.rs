@@ -20,14 +20,18 @@ use crate::proto::silo_server::Silo;
 use crate::proto::{self, LeaseTaskResponse, LeaseTasksResponse};
 use crate::service::ServiceOptions;
 use crate::service::answers::{Answers, Paid};
+use crate::service::await_job::{Told, Turns, await_job};
 use crate::service::bulk::{Bulk, STRANGE};
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::place::Place;
 use crate::service::lease::{Leased, gather, leased};
+use crate::service::list::Lists;
 use crate::service::parse::Parser;
 use crate::service::poll::Wait;
-use crate::service::{bulk, cluster, import, operate, route, write};
+use crate::service::profile::Profiles;
+use crate::service::wait::WaitLimit;
+use crate::service::{bulk, cluster, dump, import, list, operate, route, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
 const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
@@ -40,6 +44,9 @@ pub struct SiloService {
     message_bytes_max: usize,
     answers: Answers,
     bulk: Bulk,
+    turns: Turns,
+    lists: Lists,
+    profiles: Profiles,
     /// Which shard the next request without a shard begins with.
     turn: AtomicUsize,
 }
@@ -53,6 +60,9 @@ impl SiloService {
             message_bytes_max: options.message_bytes_max,
             answers: Answers::new(options.answer_bytes_in_flight_max),
             bulk: Bulk::default(),
+            turns: Turns::default(),
+            lists: Lists::default(),
+            profiles: Profiles::new(options.profilers.clone()),
             turn: AtomicUsize::new(0),
             node,
         }
@@ -179,6 +189,33 @@ impl Silo for SiloService {
             return Err(strange());
         };
         self.answer_with_data(write::result::result(*view)?)
+    }
+
+    async fn await_job(
+        &self,
+        request: Request<proto::AwaitJobRequest>,
+    ) -> Result<Response<proto::AwaitJobResponse>, Status> {
+        let place = request.extensions().get::<Place>().cloned();
+        let request = request.into_inner();
+        let key = self.parser.job(request.tenant.as_deref(), &request.id)?;
+        let limit = WaitLimit::begin(Duration::from_millis(request.wait_ms.into()), place);
+        let shard = || self.shard(&request.shard, &key.tenant);
+        let waiters = self.node.waiters();
+        let told = await_job(&key, shard, &limit, waiters, &self.turns).await?;
+        let (message, _turn) = match told {
+            Told::Ended(view, turn) => (write::result::awaited(*view)?, turn),
+            Told::NotYet(status) => (write::result::not_yet(status)?, None),
+        };
+        self.answer_with_data(message)
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<proto::ListJobsRequest>,
+    ) -> Result<Response<proto::ListJobsResponse>, Status> {
+        let request = request.into_inner();
+        let page = list::list_jobs(&self.node, &self.parser, &self.lists, request).await?;
+        self.answer_with_data(page)
     }
 
     async fn cancel_job(
@@ -421,16 +458,18 @@ impl Silo for SiloService {
 
     async fn cpu_profile(
         &self,
-        _request: Request<proto::CpuProfileRequest>,
+        request: Request<proto::CpuProfileRequest>,
     ) -> Result<Response<proto::CpuProfileResponse>, Status> {
-        Err(Denial::NotImplemented("CpuProfile").into())
+        let place = request.extensions().get::<Place>().cloned();
+        self.answer(self.profiles.cpu(request.get_ref(), place).await?)
     }
 
     async fn heap_profile(
         &self,
-        _request: Request<proto::HeapProfileRequest>,
+        request: Request<proto::HeapProfileRequest>,
     ) -> Result<Response<proto::HeapProfileResponse>, Status> {
-        Err(Denial::NotImplemented("HeapProfile").into())
+        let place = request.extensions().get::<Place>().cloned();
+        self.answer(self.profiles.heap(request.get_ref(), place).await?)
     }
 
     async fn request_split(
@@ -491,6 +530,6 @@ impl Silo for SiloService {
         &self,
         _request: Request<proto::DumpTasksRequest>,
     ) -> Result<Response<proto::DumpTasksResponse>, Status> {
-        Err(Denial::NotImplemented("DumpTasks").into())
+        self.answer(dump::dump_tasks(&self.node)?)
     }
 }

@@ -54,6 +54,15 @@ pub enum Denial {
     /// No text that was given with a lease. Clients match this text.
     #[error("lease not found")]
     LeaseUnknown,
+    /// Profiles are taken one at a time.
+    #[error("another profile is being taken: try again when it is done")]
+    ProfileRunning,
+    /// The process was not started so that it could take this profile.
+    #[error("this profile is off on this server: {0}")]
+    ProfileOff(String),
+    /// A profile was tried and did not succeed.
+    #[error("the profile could not be taken: {0}")]
+    ProfileFailed(String),
     /// The contract knows it and this server does not yet.
     #[error("{0} is not implemented by this server yet")]
     NotImplemented(&'static str),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use silo_core::shard::command::Command;
-use silo_core::shard::commands::import::{IMPORT_JOBS_MAX, Import, ImportJob};
+use silo_core::shard::commands::import::{
+    IMPORT_ATTEMPTS_TOTAL_MAX, IMPORT_JOBS_MAX, Import, ImportJob,
+};
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Imported, Reply};
 use silo_core::table::job::JobKey;
@@ -31,6 +33,8 @@ pub async fn import_jobs(
     requests: Vec<ImportJobRequest>,
 ) -> Result<ImportJobsResponse, Denial> {
     check_count("jobs", requests.len(), IMPORT_JOBS_MAX)?;
+    let attempts = requests.iter().map(|request| request.attempts.len()).sum();
+    check_count("attempts of all jobs", attempts, IMPORT_ATTEMPTS_TOTAL_MAX)?;
     let ids: Vec<String> = requests.iter().map(|request| request.id.clone()).collect();
     let mut outcomes: Vec<Option<Result<Status, Denial>>> = Vec::with_capacity(ids.len());
     let mut parts: Vec<Part> = Vec::new();

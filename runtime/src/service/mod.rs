@@ -10,31 +10,39 @@
 //! * [`calls`]: one method per RPC
 //! * [`bulk`]: many at once, each with a result of its own; [`import`]: jobs with a history
 //! * [`operate`]: what operators ask
+//! * [`profile`]: where time and memory go; `dump`: what the server is doing
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
 //! * [`lease`]: tasks from several shards in fair shares; [`poll`]: and waiting for them
+//! * [`await_job`]: waiting for a job's end; [`wait`]: how calls wait
+//! * [`list`]: a tenant's jobs, page by page
 //! * [`delivery`]: tasks on their way to a worker, handed back when they do not get there
 //! * [`answers`]: the memory that answers take until they have left
 //! * [`cluster`]: what a node tells about itself
 //! * [`denial`], [`status`]: every way to say no, and the one table of codes, reasons and texts
 
 pub mod answers;
+mod await_job;
 pub mod bulk;
 pub mod calls;
 pub mod cluster;
 pub mod delivery;
 pub mod denial;
+mod dump;
 pub mod gate;
 mod health;
 pub mod import;
 mod lease;
+mod list;
 pub mod listener;
 pub mod operate;
 pub mod parse;
 mod poll;
+pub mod profile;
 pub mod route;
 pub mod status;
 pub mod tls;
+mod wait;
 pub mod write;
 
 use std::fmt;
@@ -53,6 +61,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::health_reporter;
 use tracing::{info, warn};
 
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::silo_server::SiloServer;
@@ -62,6 +71,7 @@ use crate::service::gate::metered::RequestRules;
 use crate::service::gate::token::Token;
 use crate::service::gate::{GateLayer, Rules};
 use crate::service::listener::Listener;
+use crate::service::profile::Profilers;
 use crate::service::tls::incoming::incoming;
 
 const MIB: usize = 1 << 20;
@@ -101,6 +111,8 @@ pub struct ServiceOptions {
     pub drain_timeout: Duration,
     /// How long any call may take, whatever deadline its caller set.
     pub call_deadline_max: Duration,
+    /// Who takes profiles of the process.
+    pub profilers: Profilers,
 }
 
 /// Options that contradict themselves.
@@ -179,6 +191,7 @@ impl Default for ServiceOptions {
             request_arrival_max: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(20),
             call_deadline_max: Duration::from_secs(300),
+            profilers: Profilers::default(),
         }
     }
 }
@@ -203,6 +216,7 @@ impl fmt::Debug for ServiceOptions {
             .field("request_arrival_max", &self.request_arrival_max)
             .field("drain_timeout", &self.drain_timeout)
             .field("call_deadline_max", &self.call_deadline_max)
+            .field("profilers", &self.profilers)
             .finish()
     }
 }
@@ -242,7 +256,7 @@ pub async fn serve(
     let listener = listener.into();
     let address = listener.socket().local_addr().map_err(ServeError::Listen)?;
     let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
-    let rules = rules(&options, &draining, &cut);
+    let rules = rules(&options, node.metrics().clone(), &draining, &cut);
     let message_bytes_max = options.message_bytes_max;
     let silo = SiloServer::new(SiloService::new(Arc::clone(&node), &options))
         .max_decoding_message_size(message_bytes_max)
@@ -303,7 +317,12 @@ pub async fn serve(
     }
 }
 
-fn rules(options: &ServiceOptions, draining: &CancellationToken, cut: &CancellationToken) -> Rules {
+fn rules(
+    options: &ServiceOptions,
+    metrics: Metrics,
+    draining: &CancellationToken,
+    cut: &CancellationToken,
+) -> Rules {
     let calls_max = options.requests_in_flight_max.min(Semaphore::MAX_PERMITS);
     Rules {
         token: options.token.as_deref().and_then(Token::new),
@@ -314,6 +333,7 @@ fn rules(options: &ServiceOptions, draining: &CancellationToken, cut: &Cancellat
             arrival_max: options.request_arrival_max,
             budget: Budget::new(options.request_bytes_in_flight_max),
         },
+        metrics,
         call_deadline_max: options.call_deadline_max,
         draining: draining.clone(),
         cut: cut.clone(),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use crate::executor::shard::Shard;
 use crate::executor::waiters::{Waiter, Waiters};
@@ -15,13 +15,8 @@ use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::place::Place;
 use crate::service::lease::{Gathered, Leased};
+use crate::service::wait::WaitLimit;
 
-/// Longest wait. A longer one is cut.
-const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How long before its deadline a call that waits is answered: a tenth of what was left, within
-/// these bounds.
-const MARGIN_MIN: Duration = Duration::from_millis(20);
-const MARGIN_MAX: Duration = Duration::from_secs(1);
 /// When a shard did not answer, nobody is told of its work: it is asked again after so long.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,9 +53,8 @@ impl Wait<'_> {
     where
         F: Future<Output = Result<(Gathered, S), Denial>>,
     {
-        let began = Instant::now();
+        let limit = WaitLimit::begin(self.longest, self.place.clone());
         let waiter = self.line_up();
-        let until = self.until(began);
         loop {
             if let Some(waiter) = &waiter {
                 waiter.tries();
@@ -68,7 +62,7 @@ impl Wait<'_> {
             let asked = Instant::now();
             let delivery = Delivery::default();
             let (gathered, room) = attempt(delivery.clone()).await?;
-            let is_over = gathered.tasks.is_empty() && !self.is_over(until);
+            let is_over = gathered.tasks.is_empty() && !limit.is_over();
             let Some(waiter) = waiter.as_ref().filter(|_| is_over) else {
                 if let Some(waiter) = waiter {
                     let has_tasks = !gathered.tasks.is_empty();
@@ -78,13 +72,14 @@ impl Wait<'_> {
                     tasks: gathered.tasks,
                     delivery,
                     room,
-                    waited: asked.saturating_duration_since(began),
+                    waited: asked.saturating_duration_since(limit.began),
                 });
             };
             drop((room, delivery));
             waiter.found_nothing();
             let retry = gathered.is_partial.then_some(RETRY_PAUSE);
-            self.sleep(waiter, until, retry).await;
+            let retry = retry.and_then(|pause| Instant::now().checked_add(pause));
+            limit.sleep(waiter.woken(), retry).await;
         }
     }
 
@@ -93,40 +88,6 @@ impl Wait<'_> {
             return None;
         }
         self.waiters.line_up(self.group, self.shard)
-    }
-
-    /// When the call must be answered.
-    fn until(&self, began: Instant) -> Instant {
-        let wait = self.longest.min(WAIT_MAX);
-        let asked = began.checked_add(wait).unwrap_or(began);
-        let Some(place) = &self.place else {
-            return asked;
-        };
-        let left = place.deadline.saturating_duration_since(began);
-        let margin = left.div_f64(10.0).clamp(MARGIN_MIN, MARGIN_MAX);
-        let latest = place.deadline.checked_sub(margin).unwrap_or(began);
-        asked.min(latest)
-    }
-
-    fn is_over(&self, until: Instant) -> bool {
-        let is_draining = |place: &Place| place.draining.is_cancelled();
-        Instant::now() >= until || self.place.as_ref().is_some_and(is_draining)
-    }
-
-    async fn sleep(&self, waiter: &Waiter, until: Instant, retry: Option<Duration>) {
-        let retry = retry.and_then(|pause| Instant::now().checked_add(pause));
-        let wake = retry.map_or(until, |retry| retry.min(until));
-        let Some(place) = &self.place else {
-            let _ = timeout_at(wake, waiter.woken()).await;
-            return;
-        };
-        place.leave();
-        tokio::select! {
-            () = waiter.woken() => {}
-            () = sleep_until(wake) => {}
-            () = place.draining.cancelled() => {}
-        }
-        place.come_back().await;
     }
 
     /// Whoever had tasks tells others that there may be more.

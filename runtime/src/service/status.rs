@@ -56,7 +56,9 @@ pub fn code(denial: &Denial) -> Code {
             Failure::Overloaded => Code::ResourceExhausted,
             Failure::OutcomeUnknown => Code::Aborted,
         },
-        Denial::TenancyOff | Denial::TenantOutsideShard { .. } => Code::FailedPrecondition,
+        Denial::TenancyOff | Denial::TenantOutsideShard { .. } | Denial::ProfileOff(_) => {
+            Code::FailedPrecondition
+        }
         Denial::ShardElsewhere(_) | Denial::LeaseUnknown => Code::NotFound,
         Denial::NoShards | Denial::ResetFailed(_) => Code::Unavailable,
         Denial::NotImplemented(_) => Code::Unimplemented,
@@ -64,13 +66,14 @@ pub fn code(denial: &Denial) -> Code {
         | Denial::RequestTooLarge { .. }
         | Denial::TooManyCalls(_)
         | Denial::TooManyBytes(_)
-        | Denial::TooManyAnswerBytes(_) => Code::ResourceExhausted,
+        | Denial::TooManyAnswerBytes(_)
+        | Denial::ProfileRunning => Code::ResourceExhausted,
         Denial::Unauthenticated => Code::Unauthenticated,
         Denial::DeadlineExceeded | Denial::RequestTooSlow(_) => Code::DeadlineExceeded,
         // What was asked may have been done: not for blind repetition.
         Denial::ShuttingDown => Code::Aborted,
         Denial::ResetForbidden => Code::PermissionDenied,
-        Denial::Bug(_) => Code::Internal,
+        Denial::ProfileFailed(_) | Denial::Bug(_) => Code::Internal,
     }
 }
 
@@ -106,6 +109,9 @@ pub fn reason(denial: &Denial) -> &'static str {
         Denial::ShuttingDown => "OUTCOME_UNKNOWN",
         Denial::ResetForbidden => "NOT_IN_DEV_MODE",
         Denial::ResetFailed(_) => "RESET_FAILED",
+        Denial::ProfileRunning => "PROFILE_RUNNING",
+        Denial::ProfileOff(_) => "PROFILE_OFF",
+        Denial::ProfileFailed(_) => "PROFILE_FAILED",
         Denial::Bug(_) => "BUG",
     }
 }
@@ -150,6 +156,9 @@ fn ids(denial: &Denial) -> HashMap<String, String> {
         | Denial::ShuttingDown
         | Denial::ResetForbidden
         | Denial::ResetFailed(_)
+        | Denial::ProfileRunning
+        | Denial::ProfileOff(_)
+        | Denial::ProfileFailed(_)
         | Denial::Bug(_) => Vec::new(),
     };
     let owned = |(key, value): (&str, String)| (key.to_owned(), value);
@@ -193,7 +202,10 @@ fn pushback(denial: &Denial) -> Option<i64> {
         | Denial::TooManyCalls(_)
         | Denial::TooManyBytes(_)
         | Denial::TooManyAnswerBytes(_) => Some(PUSHBACK_MS),
-        Denial::AnswerTooLarge { .. } | Denial::RequestTooLarge { .. } => Some(PUSHBACK_NEVER),
+        // A profile takes longer than any caller's next tries.
+        Denial::AnswerTooLarge { .. } | Denial::RequestTooLarge { .. } | Denial::ProfileRunning => {
+            Some(PUSHBACK_NEVER)
+        }
         Denial::Refused(refusal) if refusal.code() == RefusalCode::ResourceExhausted => {
             Some(PUSHBACK_MS)
         }
@@ -220,6 +232,8 @@ fn pushback(denial: &Denial) -> Option<i64> {
         | Denial::ShuttingDown
         | Denial::ResetForbidden
         | Denial::ResetFailed(_)
+        | Denial::ProfileOff(_)
+        | Denial::ProfileFailed(_)
         | Denial::Bug(_) => None,
     }
 }

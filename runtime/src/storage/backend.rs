@@ -9,7 +9,9 @@ use slatedb::admin::{Admin, AdminBuilder};
 use slatedb::config::Settings;
 use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
+use slatedb_common::metrics::MetricsRecorder;
 
+use crate::metrics::Metrics;
 use crate::storage::clock::ShardClock;
 use crate::storage::config::{StorageConfig, TimeLimits};
 use crate::storage::error::{StorageError, within};
@@ -40,6 +42,8 @@ pub struct Storage {
     cache_scopes: Arc<Mutex<BTreeMap<String, u64>>>,
     settings: Settings,
     time_limits: TimeLimits,
+    /// Whom SlateDB tells its metrics, if anybody.
+    recorder: Option<Arc<dyn MetricsRecorder>>,
 }
 
 impl Storage {
@@ -86,6 +90,7 @@ impl Storage {
             cache_scopes: Arc::new(Mutex::new(BTreeMap::new())),
             settings,
             time_limits: config.time_limits.clone(),
+            recorder: None,
         })
     }
 
@@ -99,6 +104,18 @@ impl Storage {
         config: &StorageConfig,
     ) -> Result<Self, StorageError> {
         Self::with_stores(OpenStore::new(store, abilities), None, config)
+    }
+
+    /// The same storage, whose requests are counted, and SlateDB's own metrics with them.
+    #[must_use]
+    pub fn counted(self, metrics: &Metrics) -> Self {
+        let counting = |store| metrics.stores().counting(store);
+        Self {
+            store: counting(self.store),
+            log_store: self.log_store.map(counting),
+            recorder: Some(Arc::new(metrics.slatedb().clone())),
+            ..self
+        }
     }
 
     /// The object store itself, for objects beside the shards.
@@ -143,6 +160,10 @@ impl Storage {
         })
         .await?;
         Ok(())
+    }
+
+    pub(crate) fn recorder(&self) -> Option<Arc<dyn MetricsRecorder>> {
+        self.recorder.clone()
     }
 
     pub(crate) fn settings(&self) -> Settings {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Options that are passed on to the client of an object store by name, such as credentials.
-/// Printing them for debugging leaves the values out.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+/// Printing them for debugging leaves the values out; writing them as configuration, those that may
+/// be secret.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct StoreOptions(pub BTreeMap<String, String>);
 
@@ -19,8 +21,37 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
+impl Serialize for StoreOptions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| {
+            let is_shown = !may_be_secret(name);
+            (name, if is_shown { value.as_str() } else { MASK })
+        }))
+    }
+}
+
+/// What stands for a secret where configuration is shown.
+pub const MASK: &str = "***";
+
+/// Whether the value of an option may be a secret. Rather too often than too seldom:
+/// `sse_kms_key_id` is none.
+#[must_use]
+pub fn may_be_secret(option: &str) -> bool {
+    const WORDS: [&str; 7] = [
+        "key",
+        "secret",
+        "token",
+        "password",
+        "credential",
+        "sas",
+        "signature",
+    ];
+    let option = option.to_ascii_lowercase();
+    WORDS.iter().any(|word| option.contains(word))
+}
+
 /// A bucket of Amazon S3, or of a server that speaks its protocol.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
     /// The bucket. It must exist.
@@ -41,7 +72,7 @@ pub struct S3Config {
 }
 
 /// A bucket of Google Cloud Storage.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GcsConfig {
     /// The bucket. It must exist.
@@ -63,7 +94,7 @@ pub struct GcsConfig {
 }
 
 /// A container of Azure Blob Storage.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AzureConfig {
     /// The container. It must exist.
@@ -84,7 +115,7 @@ pub struct AzureConfig {
 }
 
 /// Any store that has a URL.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UrlConfig {
     /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///folder`,

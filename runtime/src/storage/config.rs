@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::storage::cloud_config::{AzureConfig, GcsConfig, S3Config, UrlConfig};
 use crate::storage::slatedb_overrides::SlateDbOverrides;
 
 /// Where data lives, and the bounds on memory and time that go with it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StorageConfig {
     /// The object store; by default files in `silo-data`, fsync on.
@@ -55,7 +56,7 @@ impl StorageConfig {
 }
 
 /// Where write-ahead logs are.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WalConfig {
     /// The object store. What it loses is lost, as far as it is not in tables yet.
@@ -63,7 +64,7 @@ pub struct WalConfig {
 }
 
 /// The kinds of object store.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum BackendConfig {
     /// Files below a local directory, for one process at a time.
@@ -105,7 +106,7 @@ impl fmt::Display for BackendConfig {
 }
 
 /// Bounds on what one shard may use. The defaults suit dozens of shards on a laptop.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShardLimits {
     /// Bytes written but not yet in L0 files before writes have to wait. At least three times
@@ -158,7 +159,7 @@ impl ShardLimits {
 }
 
 /// How long single operations may take before they fail as unavailable, in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeLimits {
     /// Opening a shard, replay of its write-ahead log included.

@@ -112,6 +112,10 @@ async fn build(
         Some(log_store) => builder.with_wal_object_store(Arc::clone(log_store)),
         None => builder,
     };
+    let builder = match storage.recorder() {
+        Some(recorder) => builder.with_metrics_recorder(recorder),
+        None => builder,
+    };
     builder
         // The check and the claim are one conditional put.
         .with_expected_epoch(expected_epoch)

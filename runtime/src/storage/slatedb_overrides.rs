@@ -1,6 +1,7 @@
 //! SlateDB's own settings, laid over ours by name.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use slatedb::config::Settings;
 
@@ -8,7 +9,7 @@ use crate::storage::error::StorageError;
 
 /// Settings of SlateDB by their names there: any of them, but for those that would break what Silo
 /// promises. Durations are text such as `"250ms"` or `"10s"`, sizes are bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SlateDbOverrides(pub Map<String, Value>);
 

@@ -5,6 +5,7 @@
 //! confirmed in time, measured on this side's monotonic clock from before the request was sent, is
 //! stopped: another worker may be running the job.
 
+mod enough;
 pub mod job;
 mod lease;
 pub mod options;
@@ -27,6 +28,7 @@ use crate::client::error::Error;
 use crate::client::task::{Leased, Outcome};
 use crate::client::time::later;
 use crate::proto::LeaseTasksRequest;
+use crate::worker::enough::Enough;
 use crate::worker::job::Job;
 use crate::worker::options::WorkerOptions;
 use crate::worker::run::{Shared, give_back, run};
@@ -66,19 +68,29 @@ impl Worker {
         }
     }
 
+    /// To be cancelled besides `shutdown` when a drain must not last: what runs is told to stop and
+    /// given back as if `drain_timeout` had passed.
+    pub fn give_back_token(&self) -> CancellationToken {
+        self.shared.give_back.clone()
+    }
+
     /// Works until `shutdown` is cancelled, then drains: it leases no more, lets what runs end for
     /// `drain_timeout`, and gives the rest back. Answers when nothing of it runs any more. Errors
-    /// are waited out; nothing but `shutdown` ends it. Dropping the future stops all handlers at
-    /// once and leaves their leases to expire.
+    /// are waited out; nothing but `shutdown` ends it, unless its options say when it has done
+    /// enough. Dropping the future stops all handlers at once and leaves their leases to expire.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut running = JoinSet::new();
         let mut idle = Idle::new(&self.options);
         let mut asking: Option<Asking> = None;
-        loop {
-            let has_room = running.len() < self.concurrency();
+        let mut enough = Enough::new(&self.options);
+        while !(asking.is_none() && running.is_empty() && enough.is_reached()) {
+            let room = enough.room(self.concurrency().saturating_sub(running.len()));
+            let has_room = room > 0;
             if asking.is_none() && has_room && idle.is_over() {
-                let wait = idle.begin(self.shared.client.nodes());
-                asking = Some(self.ask(&running, wait));
+                let nodes = self.shared.client.nodes();
+                let wait = enough.wait(idle.begin(nodes));
+                enough.begin(running.is_empty(), nodes);
+                asking = Some(self.ask(room, wait));
             }
             tokio::select! {
                 biased;
@@ -87,6 +99,7 @@ impl Worker {
                 answer = heard(&mut asking), if asking.is_some() => {
                     asking = None;
                     idle.heard(&answer, self.shared.client.nodes());
+                    enough.heard(&answer);
                     self.begin(answer, &mut running);
                 }
                 () = sleep_until(idle.until), if asking.is_none() && has_room => {}
@@ -95,11 +108,10 @@ impl Worker {
         self.drain(running, asking).await;
     }
 
-    fn ask(&self, running: &JoinSet<()>, wait: Duration) -> Asking {
-        let free = self.concurrency().saturating_sub(running.len());
+    fn ask(&self, room: usize, wait: Duration) -> Asking {
         let request = LeaseTasksRequest {
             worker_id: self.options.worker_id.clone(),
-            max_tasks: u32::try_from(free).unwrap_or(u32::MAX),
+            max_tasks: u32::try_from(room).unwrap_or(u32::MAX),
             task_group: self.options.task_group.clone(),
             lease_ms: self.options.lease_ms,
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),

@@ -11,6 +11,11 @@ pub struct WorkerOptions {
     pub worker_id: String,
     /// How many tasks it holds at once; 0 counts as 1. Default 10.
     pub concurrency: usize,
+    /// How many tasks it takes in all, before it ends once they have; `None`: no bound.
+    pub tasks_max: Option<u64>,
+    /// Whether it ends once nothing of it runs and every node has said since then that there is no
+    /// work.
+    pub ends_when_idle: bool,
     /// How long its leases are; `None`: as the job or the server says.
     pub lease_ms: Option<u32>,
     /// How long a node may wait for work before it answers that there is none; default 2 s, at most
@@ -35,6 +40,8 @@ impl WorkerOptions {
             task_group: task_group.into(),
             worker_id: worker_id.into(),
             concurrency: 10,
+            tasks_max: None,
+            ends_when_idle: false,
             lease_ms: None,
             wait: Duration::from_secs(2),
             idle_min: Duration::from_millis(5),

@@ -5,14 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::Context;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::client::Client;
 use crate::client::payload;
 use crate::client::task::Outcome;
 use crate::proto::Task;
+use crate::trace::{TRACEPARENT, remote};
 use crate::worker::job::{Job, Stop, StopCause};
 use crate::worker::lease::{Lease, Lost};
 use crate::worker::report::report;
@@ -34,15 +37,33 @@ pub(crate) struct Shared {
     pub(crate) handler: Box<Handler>,
 }
 
-/// Runs a task leased at `sent` or later, and reports it. Its lease is kept until then.
+/// Runs a task leased at `sent` or later, and reports it. Its lease is kept until then. All of it
+/// belongs to one span, a child of the span that the job's metadata names, if they do.
 pub(crate) async fn run(shared: Arc<Shared>, task: Task, sent: Instant) {
+    let span = span(&task);
+    attempt(shared, task, sent).instrument(span).await;
+}
+
+fn span(task: &Task) -> Span {
+    let parent = task.metadata.get(TRACEPARENT);
+    let parent = parent.and_then(|parent| remote(parent, None));
+    let _parent = parent.map(Context::attach);
+    info_span!(
+        "task",
+        otel.kind = "consumer",
+        id = task.id,
+        task_group = task.task_group
+    )
+}
+
+async fn attempt(shared: Arc<Shared>, task: Task, sent: Instant) {
     let lease = lease_of(&shared, &task, sent);
     let stop = Stop::default();
     let job = Job::new(Arc::new(task), stop.clone());
     // A set of one: dropping it stops the handler.
     let mut handler = JoinSet::new();
     let running = Arc::clone(&shared);
-    handler.spawn(async move { (running.handler)(job).await });
+    handler.spawn(async move { (running.handler)(job).await }.in_current_span());
 
     let keep = lease.keep(&shared.client, || stop.ask(StopCause::Cancelled));
     tokio::pin!(keep);

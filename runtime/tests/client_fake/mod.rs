@@ -29,6 +29,8 @@ pub enum Asked {
     ReportRefreshOutcome(ReportRefreshOutcomeRequest),
     EnqueueBatch(EnqueueBatchRequest),
     ReportOutcomes(ReportOutcomesRequest),
+    AwaitJob(AwaitJobRequest),
+    ListJobs(ListJobsRequest),
 }
 
 /// What is answered.
@@ -41,6 +43,8 @@ pub enum Told {
     Heartbeat(HeartbeatResponse),
     EnqueueBatch(EnqueueBatchResponse),
     ReportOutcomes(ReportOutcomesResponse),
+    AwaitJob(AwaitJobResponse),
+    ListJobs(ListJobsResponse),
     Nothing,
 }
 
@@ -232,6 +236,8 @@ service! {
         => Told::EnqueueBatch(it) => it => EnqueueBatchResponse;
     report_outcomes: ReportOutcomes(ReportOutcomesRequest)
         => Told::ReportOutcomes(it) => it => ReportOutcomesResponse;
+    await_job: AwaitJob(AwaitJobRequest) => Told::AwaitJob(it) => it => AwaitJobResponse;
+    list_jobs: ListJobs(ListJobsRequest) => Told::ListJobs(it) => it => ListJobsResponse;
     }
     unscripted {
     get_node_info: GetNodeInfoRequest => GetNodeInfoResponse;

@@ -8,6 +8,7 @@ use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
 use silo_runtime::executor::waiters::Waiters;
+use silo_runtime::metrics::Metrics;
 use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::catalog::{ShardCatalog, ShardEntry};
 use silo_runtime::storage::clock::SystemWallClock;
@@ -87,6 +88,7 @@ pub fn context(storage: &Storage) -> ShardContext {
         wall: Arc::new(SystemWallClock::default()),
         limits: StageLimits::default(),
         waiters: Waiters::default(),
+        metrics: Metrics::default(),
     }
 }
 

@@ -10,5 +10,6 @@ pub mod oracle;
 pub mod rest;
 pub mod say;
 pub mod store;
+pub mod watching;
 pub mod workload;
 pub mod world;

@@ -78,6 +78,7 @@ impl World {
         check(Promise::Equivalence, rows == stored, || {
             differences(rows, stored)
         })?;
+        self.watching.check_rest(&self.oracle)?;
         check(Promise::Bounded, self.stage.queued() == (0, 0), || {
             format!("leaked: {:?}", self.stage.queued())
         })

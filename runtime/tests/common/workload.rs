@@ -6,8 +6,10 @@ use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::EnqueueAll;
 use silo_core::shard::commands::import::Import;
 use silo_core::shard::commands::inspect::ListSetAside;
+use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::table::job::JobKey;
+use silo_core::table::state::Status;
 use silo_core::types::name::Priority;
 use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
@@ -41,6 +43,8 @@ pub enum Op {
     Restart(u8),
     Expedite(u8),
     ListSetAside,
+    /// Of one of the tenants: those of a status, those whose ids begin with a job's, so many.
+    List(bool, Option<u8>, Option<u8>, u8),
     Lease {
         group: bool,
         tasks_max: u8,
@@ -124,6 +128,10 @@ pub fn op() -> impl Strategy<Value = Op> {
             bytes_max,
         },
     );
+    let status = proptest::option::of(0..5u8);
+    let prefix = proptest::option::weighted(0.2, 0..8u8);
+    let list = (any::<bool>(), status, prefix, 1..5u8)
+        .prop_map(|(of, status, prefix, max)| Op::List(of, status, prefix, max));
     prop_oneof![
         6 => enqueue,
         5 => lease,
@@ -137,6 +145,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0..8u8).prop_map(Op::Restart),
         1 => (0..8u8).prop_map(Op::Expedite),
         1 => Just(Op::ListSetAside),
+        2 => list,
         3 => (0..8u8, any::<bool>()).prop_map(|(job, all)| Op::Get(job, all)),
         1 => (0..8u8).prop_map(Op::Result),
     ]
@@ -287,6 +296,18 @@ impl Op {
                 after: None,
                 jobs_max: 3,
             }),
+            Self::List(is_first, status, prefix, jobs_max) => {
+                let status = status.and_then(|status| Status::ALL.get(usize::from(status)));
+                let prefix = prefix.map(|job| IdPrefix::parse(job_key(job).job.as_str()).unwrap());
+                Command::List(List {
+                    tenant: say::tenant(if *is_first { "a" } else { "b" }),
+                    statuses: status.copied().into_iter().collect(),
+                    group: None,
+                    prefix,
+                    after: None,
+                    jobs_max: (*jobs_max).into(),
+                })
+            }
             Self::Lease {
                 group,
                 tasks_max,
@@ -374,6 +395,9 @@ impl Action {
 
 /// Makes everything happen, then lets it come to rest.
 pub fn play(world: &mut World, actions: &[Action]) -> Checked {
+    for job in 0..8 {
+        world.watch(job_key(job));
+    }
     for action in actions {
         action.happen(world)?;
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::view::NeedItem;
+use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::Timestamp;
@@ -20,6 +21,7 @@ use silo_runtime::executor::working_set::{Forgettable, Generation, Round};
 use crate::common::oracle::{Checked, Oracle, Promise, check, violated};
 use crate::common::say::{self, entropy};
 use crate::common::store::{Batch, ModelStore, differences};
+use crate::common::watching::Watching;
 
 /// When every run begins.
 pub const START: i64 = 1_700_000_000_000;
@@ -58,6 +60,7 @@ pub struct World {
     numbers: u64,
     steps: usize,
     pub asked: BTreeMap<u64, Asked>,
+    pub watching: Watching,
     pub write: Option<InFlight>,
     written: Round,
     pub loads: Vec<Load>,
@@ -110,6 +113,7 @@ impl World {
             numbers: 0,
             steps: 0,
             asked: BTreeMap::new(),
+            watching: Watching::default(),
             write: None,
             written: Round(0),
             loads: Vec::new(),
@@ -147,6 +151,11 @@ impl World {
     pub fn hand_back(&mut self, task: TaskId) {
         let (_, stamp) = self.stamp();
         self.stage.hand_back([task], stamp);
+    }
+
+    /// Somebody waits for a job's end, from now on.
+    pub fn watch(&mut self, job: JobKey) {
+        self.watching.add(job, &mut self.stage);
     }
 
     /// Lets the stage decide.
@@ -321,6 +330,7 @@ impl World {
             ..Oracle::new(self.store.durable.clone())
         };
         self.stage = stage(self.limits, self.now);
+        self.watching.again(&mut self.stage);
         self.durable_told = self.store.durable_seq;
         self.evidence = self.now;
         self.asked.clear();
@@ -441,6 +451,11 @@ impl World {
                     self.released(caller, answer.clone())?;
                 }
                 self.released(caller, answer)
+            }
+            Output::Over(job) => {
+                self.stage.watched().add(&job);
+                let durable = self.store.durable_round;
+                self.watching.over(&job, &self.oracle, durable)
             }
             Output::Notice(_) => Ok(()),
         }

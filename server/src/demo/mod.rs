@@ -138,7 +138,7 @@ async fn show(options: &Demo, output: Output) -> miette::Result<ExitCode> {
 fn next(data: Option<PathBuf>) -> String {
     let (kept, dev) = match data {
         Some(data) => (
-            format!("Its data is kept: the server below has all these jobs.\n"),
+            "Its data is kept: the server below has all these jobs.\n".to_owned(),
             format!("silo dev --tenancy --data {}", data.display()),
         ),
         None => (String::new(), "silo dev".to_owned()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use silo_cloud::environment::Environment;
 use silo_runtime::service;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use tempfile::TempDir;
@@ -156,7 +157,9 @@ async fn serve(
     let listen = |cause| ServeError::Listen { addr, cause };
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    let node = open(&config, address).await?;
+    // Files need nothing of it.
+    let nothing = Environment::default();
+    let node = open(&config, &nothing, address).await?;
     let serving = tokio::spawn(service::serve(
         Arc::clone(&node),
         listener,

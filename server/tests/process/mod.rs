@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 #![allow(clippy::arithmetic_side_effects)]
 
+pub(crate) mod shell;
+
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -74,6 +76,12 @@ impl Site {
         Server::start(&self.config_at(self.addr, more), self.addr)
     }
 
+    /// Starts a server on the site's own port, with more in its environment.
+    pub(crate) fn start_within(&self, environment: &[(&str, &str)]) -> Server {
+        let config = self.config_at(self.addr, "");
+        Server::start_within(&config, self.addr, environment)
+    }
+
     /// Where its files lie.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -82,6 +90,25 @@ impl Site {
     /// Starts a server on the site's data at another port.
     pub(crate) fn start_at(&self, addr: SocketAddr) -> Server {
         Server::start(&self.config_at(addr, ""), addr)
+    }
+}
+
+/// A server of a fresh site, and where commands find it.
+pub(crate) struct Served {
+    pub(crate) site: Site,
+    pub(crate) server: Server,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines below `[server]`.
+    pub(crate) fn with(more: &str) -> Self {
+        let site = Site::new();
+        let server = site.start_with(more);
+        Self { site, server }
     }
 }
 
@@ -95,6 +122,10 @@ pub(crate) struct Server {
 
 impl Server {
     fn start(config: &Path, addr: SocketAddr) -> Self {
+        Self::start_within(config, addr, &[])
+    }
+
+    fn start_within(config: &Path, addr: SocketAddr, environment: &[(&str, &str)]) -> Self {
         // A file, not a pipe: a pipe that nobody reads would stop the server when it is full.
         let log = config.with_extension("log");
         let stderr = File::options()
@@ -105,6 +136,7 @@ impl Server {
         let child = silo()
             .args(["serve", "-c"])
             .arg(config)
+            .envs(environment.iter().copied())
             .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
@@ -138,6 +170,16 @@ impl Server {
     /// Asks it to read its files again.
     pub(crate) fn hang_up(&self) {
         self.signal("-HUP");
+    }
+
+    /// Stops it where it is.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
     }
 
     fn signal(&self, name: &str) {
@@ -183,15 +225,14 @@ impl Drop for Server {
 /// The binary under test, without the environment's settings.
 pub(crate) fn silo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_silo"));
-    for name in [
-        "SILO_CONFIG",
-        "SILO_DATA",
-        "SILO_GRPC_ADDR",
-        "SILO_TENANCY",
-        "RUST_LOG",
-    ] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("SILO_") || name.starts_with("OTEL_") || name == "RUST_LOG" {
+            command.env_remove(&*name);
+        }
     }
+    // Tests run side by side: not all of them can have the port that is the default.
+    command.env("SILO_METRICS_ADDR", "127.0.0.1:0");
     command
 }
 

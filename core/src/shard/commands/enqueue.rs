@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use borsh::BorshSerialize;
 use bytes::Bytes;
 
-use crate::shard::draft::{Draft, Halt};
+use crate::shard::draft::{Draft, Halt, damaged};
 use crate::shard::moves::{Entry, enter};
 use crate::shard::refusal::{QUEUES_MAX, Refusal};
 use crate::shard::reply::Reply;
@@ -259,13 +259,14 @@ pub(crate) fn check_queues(draft: &mut Draft<'_>, key: &JobKey, queue: &Queue) -
     Ok(())
 }
 
-/// The job that has the id, if it is there and was made by the same call.
+/// The job that has the id, if it is there and was made by the same call. Its state says whether it
+/// is there, as for every other command: a description may be missing.
 fn look_up(
     draft: &mut Draft<'_>,
     key: &JobKey,
     request: Option<Request>,
 ) -> Result<Option<JobId>, Halt> {
-    let known = match draft.job(key) {
+    let known = match draft.state(key) {
         // The tenant's row is needed next: load both at once.
         Err(Halt::Need(mut need)) => {
             if let Err(Halt::Need(other)) = draft.tenant(&key.tenant).map(|_| ()) {
@@ -275,10 +276,13 @@ fn look_up(
         }
         other => other?,
     };
-    match known {
-        None => Ok(None),
-        Some(job) => same_or_other(key, job.request, request).map(Some),
+    if known.is_none() {
+        return Ok(None);
     }
+    let job = draft
+        .job(key)?
+        .ok_or_else(|| damaged(key, "its job row is missing"))?;
+    same_or_other(key, job.request, request).map(Some)
 }
 
 /// The answer when the id is taken: the same job for the same call, else a refusal.

@@ -12,17 +12,23 @@ pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt>
     let Some(mut state) = draft.state(key)? else {
         return Err(Refusal::JobNotFound(key.clone()).into());
     };
-    match &state.position {
-        Position::Due(_) => {}
+    let now = draft.now();
+    let entry = match &state.position {
+        // It has waited long enough, and nobody has looked since: it is not put behind others.
+        Position::Due(place) if place.at <= now => Entry::Back {
+            place: *place,
+            was_ready: true,
+        },
+        Position::Due(_) => Entry::At(now),
         Position::Ready(_) => return Err(Refusal::AlreadyReady(key.clone()).into()),
         Position::Quarantined { .. } => return Err(Refusal::Quarantined(key.clone()).into()),
         Position::Leased(_) | Position::Ended { .. } => {
             return Err(Refusal::NotExpeditable(key.clone(), state.status()).into());
         }
-    }
+    };
     let before = state.status();
     leave(draft, key, &state)?;
-    enter(draft, key, &mut state, Entry::At(draft.now()))?;
+    enter(draft, key, &mut state, entry)?;
     draft.put_state(key, Some(before), &mut state)?;
     Ok(Reply::Expedited)
 }

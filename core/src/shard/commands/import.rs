@@ -26,11 +26,14 @@ use crate::types::time::Timestamp;
 
 /// Most jobs in one import: they are judged together.
 pub const IMPORT_JOBS_MAX: usize = 1000;
+/// Attempts of all jobs of one command: each is a row to compare with or to write.
+pub const IMPORT_ATTEMPTS_TOTAL_MAX: usize = 10_000;
 /// Most attempts of one imported job.
 pub const IMPORT_ATTEMPTS_MAX: usize = 1000;
 const _: () = assert!(IMPORT_ATTEMPTS_MAX <= EARLIER_ATTEMPTS_MAX as usize);
 
-/// Jobs to import: at most [`IMPORT_JOBS_MAX`].
+/// Jobs to import: at most [`IMPORT_JOBS_MAX`], with at most [`IMPORT_ATTEMPTS_TOTAL_MAX`]
+/// attempts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
     /// The jobs.
@@ -323,16 +326,16 @@ fn settle(
         Some((at, ImportEnding::Cancelled)) => {
             end_as_of(draft, key, &mut state, Ended::Cancelled, None, at)?;
         }
-        Some((at, ImportEnding::Failed { .. })) => match &row.retry {
-            Some(retry) if failures <= retries_max => {
-                let random = draft.draw();
-                let delay = retry.delay(failures, state.retry_delay, random);
-                state.retry_delay = delay;
-                let start = job.start_at.unwrap_or(at.after(delay));
-                enter(draft, key, &mut state, Entry::At(start))?;
+        Some((at, ImportEnding::Failed { .. })) if failures <= retries_max => {
+            if let Some(retry) = &row.retry {
+                state.retry_delay = retry.delay(failures, state.retry_delay, draft.draw());
             }
-            Some(_) | None => end_as_of(draft, key, &mut state, Ended::Failed, None, at)?,
-        },
+            let start = job.start_at.unwrap_or(at.after(state.retry_delay));
+            enter(draft, key, &mut state, Entry::At(start))?;
+        }
+        Some((at, ImportEnding::Failed { .. })) => {
+            end_as_of(draft, key, &mut state, Ended::Failed, None, at)?;
+        }
     }
     draft.put_state(key, before, &mut state)?;
     Ok(state.status())

@@ -9,6 +9,7 @@ pub mod import;
 pub mod inspect;
 pub mod lease;
 pub mod lease_job;
+pub mod list;
 pub mod quarantine;
 pub mod report;
 pub mod restart;

@@ -82,8 +82,9 @@ impl Known {
             }
             Some((ImportEnding::Cancelled, _)) => self.over(Status::Cancelled, now, default),
             Some((ImportEnding::Failed { .. }, at)) => {
-                if retries.is_some_and(|retries| failures <= retries) {
-                    let delay = 1000_i64 << failures.saturating_sub(1).min(3);
+                if failures <= retries.unwrap_or(0) {
+                    let backoff = 1000_i64 << failures.saturating_sub(1).min(3);
+                    let delay = retries.map_or(0, |_| backoff);
                     let start = start_at.unwrap_or(at.as_millis() + delay);
                     self.queue_at(start, now, arrivals);
                 } else {

@@ -124,6 +124,11 @@ impl Oracle {
             None => Reply::Refused(Refusal::JobNotFound(key.clone())),
             Some(job) if job.is_damaged => return,
             Some(job) => match job.stands {
+                // Its time has come, and no tick since: it keeps its place.
+                Stands::Due if job.place.0 <= now => {
+                    job.stands = Stands::Ready;
+                    Reply::Expedited
+                }
                 Stands::Due => {
                     job.queue_at(now, now, &mut arrivals);
                     Reply::Expedited

@@ -4,6 +4,7 @@
 //! A job that a test has damaged is left out of every prediction from then on.
 
 pub mod known;
+pub mod listed;
 pub mod managed;
 
 use std::cmp::Reverse;
@@ -216,6 +217,10 @@ impl Oracle {
             job.leases.iter().all(|held| held.task != task.id),
             "task ids are unique"
         );
+        if job.stands == Stands::Ready {
+            // Who was ready before the clock was set back is ready after it.
+            job.place.0 = job.place.0.min(now);
+        }
         job.stands = Stands::Running;
         job.leases.push(Held {
             task: task.id.clone(),

@@ -34,6 +34,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::{Instrument as _, error};
 
+use crate::metrics::Metrics;
 use crate::service::answers::Paid;
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
@@ -68,6 +69,8 @@ pub struct Rules {
     pub calls_max: usize,
     /// What requests keep to while they arrive.
     pub requests: RequestRules,
+    /// Where calls are counted.
+    pub metrics: Metrics,
     /// How long any call may take.
     pub call_deadline_max: Duration,
     /// Set when shutdown begins: streams that would go on end.
@@ -126,15 +129,28 @@ where
 {
     let path = request.uri().path();
     let is_open = path.starts_with(HEALTH);
-    if !is_open
-        && let Some(token) = &rules.token
-        && !token.is_in(request.headers())
-    {
-        return Ok(deny(Denial::Unauthenticated));
-    }
+    let is_stranger = !is_open
+        && rules
+            .token
+            .as_ref()
+            .is_some_and(|token| !token.is_in(request.headers()));
     if let Some(method) = path.strip_prefix(SILO) {
+        let in_flight = rules.metrics.calls().begin(method);
         let span = trace::span(method, request.headers());
-        return call(&rules, inner, request).instrument(span).await;
+        let called = async {
+            if is_stranger {
+                Ok(deny(Denial::Unauthenticated))
+            } else {
+                call(&rules, inner, request).await
+            }
+        };
+        let response = called.instrument(span.clone()).await?;
+        in_flight.answered(&response);
+        trace::answered(&span, &response);
+        return Ok(response);
+    }
+    if is_stranger {
+        return Ok(deny(Denial::Unauthenticated));
     }
     let response = inner.call(request).await?;
     let draining = rules.draining.clone();

@@ -1,12 +1,16 @@
 //! The tracing span of a call: its method, and the caller's trace (W3C Trace Context) if there is
-//! one.
+//! one. Whoever exports spans finds that the caller's span is the call's parent.
 //!
 //! Whatever stands in the headers is a stranger's word. Only what has the right shape is recorded,
 //! so that it can neither break a log's lines nor fill them.
 
-use http::HeaderMap;
+use http::{HeaderMap, Response};
+use opentelemetry::Context;
+use tonic::{Code, Status};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
+
+use crate::trace::remote;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -25,16 +29,71 @@ pub fn span(method: &str, headers: &HeaderMap) -> Span {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric();
     let is_method = method.len() <= METHOD_BYTES_MAX && method.bytes().all(is_name);
     let method = if is_method { method } else { "unknown" };
-    let span = info_span!("call", method, traceparent = Empty, tracestate = Empty);
     let Some(parent) = only(headers, TRACEPARENT).filter(|text| is_traceparent(text)) else {
         // A state without its parent says nothing.
-        return span;
+        return new(method);
     };
+    let state = only(headers, TRACESTATE).filter(|text| is_tracestate(text));
+    let caller = remote(parent, state).map(Context::attach);
+    let span = new(method);
+    drop(caller);
     span.record(TRACEPARENT, parent);
-    if let Some(state) = only(headers, TRACESTATE).filter(|text| is_tracestate(text)) {
+    if let Some(state) = state {
         span.record(TRACESTATE, state);
     }
     span
+}
+
+/// Notes in the span of a call how it ended.
+pub fn answered<B>(span: &Span, response: &Response<B>) {
+    // A call that went well says so in its trailers, after this.
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return;
+    };
+    if span.is_disabled() || status.code() == Code::Ok {
+        return;
+    }
+    span.record("code", tracing::field::debug(status.code()));
+    if is_our_fault(status.code()) {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The fields that begin with "otel" are how exporters are told name, kind and status of a span.
+fn new(method: &str) -> Span {
+    info_span!(
+        "call",
+        method,
+        otel.name = method,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        code = Empty,
+        traceparent = Empty,
+        tracestate = Empty
+    )
+}
+
+/// What a server's span counts as an error; all else is for the caller to mend.
+const fn is_our_fault(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => false,
+    }
 }
 
 /// A header that is there once.

@@ -2,12 +2,12 @@
 
 use silo_core::shard::reply::ResultView;
 use silo_core::table::attempt::Ending;
-use silo_core::table::state::{Ended, Position};
+use silo_core::table::state::{Ended, Position, Status};
 
 use crate::proto::get_job_result_response::Result as Outcome;
-use crate::proto::{GetJobResultResponse, JobCancelled, JobFailure};
+use crate::proto::{AwaitJobResponse, GetJobResultResponse, JobCancelled, JobFailure};
 use crate::service::denial::Denial;
-use crate::service::write::job::ended;
+use crate::service::write::job::{self, ended};
 use crate::service::write::{content, nil};
 
 /// The result of a job that is over.
@@ -50,5 +50,30 @@ pub fn result(view: ResultView) -> Result<GetJobResultResponse, Denial> {
         status: ended(status).into(),
         finished_at_ms: at.as_millis(),
         result: Some(outcome),
+    })
+}
+
+/// The same, for a call that waited for it.
+///
+/// # Errors
+/// As [`result`].
+pub fn awaited(view: ResultView) -> Result<AwaitJobResponse, Denial> {
+    let result = result(view)?;
+    Ok(AwaitJobResponse {
+        status: result.status,
+        result: Some(result),
+    })
+}
+
+/// Where a job stands that is not over.
+///
+/// # Errors
+/// [`Denial::Bug`] when it is quarantined.
+pub fn not_yet(status: Status) -> Result<AwaitJobResponse, Denial> {
+    let quarantined = Denial::Bug("a quarantined job was waited for");
+    let status = job::status(status).ok_or(quarantined)?;
+    Ok(AwaitJobResponse {
+        status: status.into(),
+        result: None,
     })
 }

@@ -44,7 +44,7 @@ pub(crate) fn take(draft: &mut Draft<'_>, tenant: &Tenant) -> Result<(), Halt> {
 /// Moves due jobs into their queues.
 fn start(draft: &mut Draft<'_>, tenant: &Tenant, head: Option<Head>) -> Result<(), Halt> {
     let stands = |state: &StateRow, place| state.position == Position::Due(place);
-    let Some(page) = read::<Dues>(draft, tenant, head, stands, |_| 1)? else {
+    let Some(mut page) = read::<Dues>(draft, tenant, head, stands, |_| 1)? else {
         return Ok(());
     };
     for Found { place, key, state } in &page.jobs {
@@ -61,6 +61,10 @@ fn start(draft: &mut Draft<'_>, tenant: &Tenant, head: Option<Head>) -> Result<(
             was_ready: false,
         };
         enter(draft, key, &mut state, back)?;
+        if let Position::Due(later) = state.position {
+            // It has to wait on, and stands before what was not looked at.
+            page.stays = Some(page.stays.map_or(later, |stays| stays.min(later)));
+        }
         draft.put_state(key, Some(before), &mut state)?;
     }
     let row = draft.tenant(tenant)?;

@@ -1,0 +1,30 @@
+//! `silo job expedite`.
+
+use clap::Parser;
+use silo_runtime::client::Client;
+
+use crate::connect::Connect;
+use crate::exit::Exit;
+use crate::failure::CallFailed;
+use crate::job::each::Ids;
+use crate::output::Output;
+
+/// Make jobs due now that wait for their time or for a back-off.
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    ids: Ids,
+
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+impl Args {
+    pub(crate) async fn run(self, client: Client, output: Output) -> miette::Result<Exit> {
+        let act = async |id: &str| {
+            let done = client.expedite(id).await;
+            Ok(done.map_err(CallFailed::of(format!("expedite job {id}")))?)
+        };
+        self.ids.each_done(output, "expedited", act).await
+    }
+}
