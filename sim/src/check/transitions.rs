@@ -132,6 +132,7 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
         }
         Command::Tick => is_ticked(before, after, now, cover),
         Command::Heartbeat(_)
+        | Command::List(_)
         | Command::ListSetAside(_)
         | Command::Get(_)
         | Command::Result(_)

@@ -288,6 +288,7 @@ pub fn target(command: &Command) -> Option<JobKey> {
         Command::EnqueueAll(_)
         | Command::Import(_)
         | Command::Lease(_)
+        | Command::List(_)
         | Command::ListSetAside(_)
         | Command::Tick => None,
     }

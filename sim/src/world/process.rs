@@ -324,6 +324,9 @@ impl World<'_> {
                 }
                 self.begin_put(id);
             }
+            Output::Over(_) => {
+                return violated(Promise::Protocol, "a job has ended that nobody watches");
+            }
             Output::Prove => {
                 let machine = self.processes.get(id as usize).map_or(0, |p| p.machine);
                 let offset = self.offset_ms(machine);
