@@ -5,7 +5,7 @@
 //! * [`serve`]: a server until it is told to stop, or must; [`dev`]: what a developer is told
 //! * [`service_config`]: bounds on calls
 //! * [`tls`]: where the files for TLS lie, and when they are read again
-//! * [`bench`]: how fast, and at what cost
+//! * [`mod@bench`]: how fast, and at what cost
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`observe`]: metrics, traces and profiles of a server
 //! * [`telemetry`]: where log lines and spans go

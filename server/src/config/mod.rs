@@ -11,7 +11,7 @@
 //! * [`secret`]: text that is never shown
 //! * [`verb`]: `silo config`
 //! * [`plan`]: what a server would do with a configuration
-//! * [`reference`]: the reference page
+//! * [`mod@reference`]: the reference page
 
 pub(crate) mod load;
 mod plan;
