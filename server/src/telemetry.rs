@@ -2,6 +2,7 @@
 //! to a file for Perfetto, if that is asked for. `RUST_LOG` filters all of them.
 
 use std::fs::File;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
@@ -88,7 +89,9 @@ fn set(
     otlp: Option<&SdkTracerProvider>,
 ) -> Option<FlushGuard> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| FILTER_DEFAULT.into());
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for eyes, not for files.
+    let is_seen = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(is_seen);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

@@ -248,6 +248,19 @@ fn a_server_that_is_not_there_is_said() {
     assert!(said.contains("silo::call::unavailable"), "{said}");
 }
 
+#[silo::test]
+fn what_it_is_measured_with_is_what_was_asked_for() {
+    let shown = good(
+        "lifecycle",
+        &["--connections", "1", "--tasks", "3", "--fsync"],
+    );
+    assert_eq!(shown["setting"]["connections"], 1, "{shown:#}");
+    assert_eq!(shown["setting"]["fsync"], true, "{shown:#}");
+    assert_eq!(shown["results"][0]["parameters"]["tasks"], 3, "{shown:#}");
+    let shown = good("claim", &["--fill", "20"]);
+    assert_eq!(shown["results"][0]["jobs"], 20, "{shown:#}");
+}
+
 /// A benchmark that runs beside the test, of a server of the test's.
 fn begin(site: &Site, bench: &str, more: &[&str]) -> Child {
     let mut command = silo();

@@ -168,3 +168,25 @@ fn the_demo_shows_what_it_says_and_ends_well() {
         "{said}"
     );
 }
+
+#[silo::test]
+fn the_demo_shows_the_log_of_its_server_without_colours_in_a_file() {
+    let output = silo()
+        .args(["demo", "--jobs", "100", "--log", "server"])
+        .output()
+        .unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(
+        log.contains("shard open") && !log.contains('\u{1b}'),
+        "{log}"
+    );
+}
+
+#[silo::test]
+fn a_configuration_alone_serves() {
+    let output = silo().args(["--config", "no-such.toml"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no-such.toml"), "{said}");
+}

@@ -361,13 +361,13 @@ fn dev_says_what_to_do_and_that_works() {
     let start = |more: &[&str]| {
         let mut command = silo();
         command
-            .args(["dev", "--data", "data", "--grpc-addr", &addr])
+            .args(["dev", "--grpc-addr", &addr])
             .args(more)
             .env("SILO_METRICS_ADDR", free_addr().to_string())
             .current_dir(folder.path());
         Running::start(command)
     };
-    let server = start(&[]);
+    let server = start(&["--data", "data"]);
     let first = server.says("Silo listens on");
     let data = folder.path().canonicalize().unwrap().join("data");
     assert!(first.contains(&addr), "{first}");
@@ -391,7 +391,14 @@ fn dev_says_what_to_do_and_that_works() {
     server.signal("-INT");
     assert!(server.ended().success());
 
-    let server = start(&["--output", "json"]);
+    let server = start(&["--output", "json", "--data", "data"]);
     let ready: Value = serde_json::from_str(&server.says("{\"addr\"")).unwrap();
     assert_eq!(ready, json!({"addr": addr, "data": data, "shards": 1}));
+    server.signal("-INT");
+    assert!(server.ended().success());
+
+    // With tenancy there are more shards; other data, as the number is fixed when it is made.
+    let server = start(&["--output", "json", "--tenancy", "--data", "others"]);
+    let ready: Value = serde_json::from_str(&server.says("{\"addr\"")).unwrap();
+    assert_eq!(ready["shards"], 8);
 }
