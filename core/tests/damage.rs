@@ -378,7 +378,7 @@ fn the_last_job_of_a_tenant_leaves_its_row_until_its_queue_has_been_met() {
         shard.rows.map
     );
     assert_eq!(shard.soft.groups().count(), 0);
-    assert_eq!(shard.soft.next_wake(), None);
+    assert_eq!(shard.next_wake(), None);
 }
 
 #[test]
@@ -480,5 +480,5 @@ fn a_damaged_job_whose_time_is_over_stops_nobodys_removal() {
     shard.pass(1000);
     assert!(!shard.has_rows(&keys[0]) && !shard.has_rows(&keys[2]));
     assert!(is_set_aside(&shard, &keys[1]));
-    assert_eq!(shard.soft.next_wake(), None);
+    assert_eq!(shard.next_wake(), None);
 }

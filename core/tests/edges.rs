@@ -267,7 +267,7 @@ fn heads_that_count_what_is_not_there_are_mended_and_wake_nobody_again() {
         shard.is_checked = false;
         shard.settle();
         shard.is_checked = true;
-        assert_eq!(shard.soft.next_wake(), None);
+        assert_eq!(shard.next_wake(), None);
         assert_eq!(ids(&shard.lease(9)), ["j"]);
     }
 }
@@ -451,7 +451,7 @@ fn jobs_that_start_in_ever_more_queues_wait_until_there_is_room() {
     assert_eq!(waiting(&shard), 3);
     let wait = i64::try_from(QUEUE_WAIT.get()).unwrap();
     assert_eq!(
-        shard.soft.next_wake(),
+        shard.next_wake(),
         Some(Timestamp::from_millis(start + wait)),
         "they try again a second later"
     );

@@ -57,7 +57,7 @@ fn success_ends_a_job_with_its_result() {
         result.data,
         Some(Content::Inline(Bytes::from_static(b"done")))
     );
-    assert_eq!(shard.soft.next_wake(), None);
+    assert_eq!(shard.next_wake(), None);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_worker_may_say_when_to_retry() {
     shard.report(&task.id, later);
     let due = Timestamp::from_millis(shard.now + 77_000);
     assert!(matches!(shard.state(&key).position, Position::Due(place) if place.at == due));
-    assert_eq!(shard.soft.next_wake(), Some(due));
+    assert_eq!(shard.next_wake(), Some(due));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn cancelling_a_job_that_waits_ends_it_at_once_wherever_it_waits() {
         assert_eq!(again, Refusal::AlreadyCancelled(key.clone()));
     }
     assert_eq!(shard.lease(5), []);
-    assert_eq!(shard.soft.next_wake(), None);
+    assert_eq!(shard.next_wake(), None);
     let image = shard.image();
     assert!(image.ready.is_empty() && image.due.is_empty());
 }
@@ -422,7 +422,7 @@ fn a_due_job_starts_at_its_time_and_the_shard_asks_to_be_woken_then() {
     let mut later = plain("j");
     later.start_at = Some(Timestamp::from_millis(shard.now + 5000));
     shard.enqueue(later.clone());
-    assert_eq!(shard.soft.next_wake(), later.start_at);
+    assert_eq!(shard.next_wake(), later.start_at);
     shard.pass(4999);
     assert_eq!(shard.lease(1), []);
     shard.now += 1;
@@ -452,5 +452,23 @@ fn a_job_that_was_ready_is_ready_again_though_the_clock_was_set_back() {
             shard.report(&task.id, Outcome::Release);
         }
         assert_eq!(ids(&shard.lease(1)), ["j"]);
+    }
+}
+
+#[test]
+fn a_lease_lasts_as_long_as_it_lasts_however_the_wall_clock_is_set() {
+    const LEASE_MS: i64 = LEASE as i64;
+    for by in [86_400_000, -86_400_000] {
+        let (mut shard, key, task) = with_lease(plain("j"));
+        let is_leased = |shard: &Shard| matches!(shard.state(&key).position, Position::Leased(_));
+        shard.set_wall(by);
+        shard.pass(LEASE_MS - 1);
+        assert!(is_leased(&shard), "after a jump by {by}");
+        shard.run(&heartbeat(&task.id, "w"));
+        shard.set_wall(-2 * by);
+        shard.pass(LEASE_MS - 1);
+        assert!(is_leased(&shard), "a confirmed one as well");
+        shard.pass(1);
+        assert!(!is_leased(&shard), "and no longer");
     }
 }

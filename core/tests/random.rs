@@ -541,7 +541,7 @@ impl World {
                 self.oracle.reported(&task, &success(), now, &reply);
             }
             self.compare();
-            match self.shard.soft.next_wake() {
+            match self.shard.next_wake() {
                 Some(at) => self.shard.now = self.shard.now.max(at.as_millis()),
                 None if self.oracle.unfinished().is_empty() => {
                     let image = self.shard.image();

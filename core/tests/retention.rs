@@ -76,7 +76,7 @@ fn a_job_goes_with_everything_once_its_time_is_over_and_not_before() {
     shard.pass(1);
     assert!(!shard.has_rows(&key));
     assert!(shard.rows.map.is_empty(), "{:?}", shard.rows.map);
-    assert_eq!(shard.soft.next_wake(), None, "nobody wakes for nothing");
+    assert_eq!(shard.next_wake(), None, "nobody wakes for nothing");
     assert_eq!(shard.soft.totals(), Tallies::default());
 }
 
@@ -174,7 +174,7 @@ fn very_many_jobs_go_a_bounded_number_per_tick_and_delay_no_start() {
     shard.enqueue(due);
     shard.now += 1000;
     let mut left = jobs as u64;
-    while shard.soft.next_wake().is_some() {
+    while shard.next_wake().is_some() {
         assert_eq!(shard.run(&Command::Tick), Reply::Ticked);
         assert_eq!(
             common::ids(&shard.lease(1)).len(),
@@ -256,7 +256,7 @@ fn what_is_to_go_is_found_again_after_soft_state_was_lost() {
     shard.soft = Soft::lost();
     shard.settle();
     assert_eq!(
-        shard.soft.next_wake(),
+        shard.next_wake(),
         Some(Timestamp::from_millis(shard.now + 1000))
     );
     shard.pass(1000);
@@ -313,7 +313,7 @@ fn an_expiry_row_that_matches_no_job_is_dropped_and_the_job_stays() {
         )
     };
     assert!(shard.notices.iter().any(lists));
-    assert_eq!(shard.soft.next_wake(), None);
+    assert_eq!(shard.next_wake(), None);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn very_many_expired_leases_end_a_bounded_number_per_tick_and_delay_no_due_job()
     shard.run(&Command::Tick);
     assert!(matches!(shard.state(&key).position, Position::Ready(_)));
     let mut ticks = 1;
-    while shard.soft.next_wake().is_some() {
+    while shard.next_wake().is_some() {
         shard.run(&Command::Tick);
         assert!(shard.changes.len() <= OPERATIONS_MAX);
         ticks += 1;
@@ -82,7 +82,7 @@ fn very_many_due_jobs_of_a_tenant_start_a_bounded_number_per_tick_and_delay_nobo
     shard.run(&Command::Tick);
     assert!(matches!(shard.state(&key).position, Position::Ready(_)));
     let mut ticks = 1;
-    while shard.soft.next_wake().is_some() {
+    while shard.next_wake().is_some() {
         shard.run(&Command::Tick);
         assert!(shard.changes.len() <= OPERATIONS_MAX);
         ticks += 1;
@@ -125,7 +125,11 @@ fn lost_soft_state_is_found_again_page_by_page() {
     }
     shard.lease(5);
     shard.soft = Soft::lost();
-    assert_eq!(shard.soft.next_wake(), Some(Timestamp::MIN));
+    assert_eq!(
+        shard.next_wake(),
+        Some(Timestamp::from_millis(shard.now)),
+        "at once"
+    );
     shard.is_checked = true;
     let ticks = shard.settle();
     assert!(ticks <= 4, "{ticks}");

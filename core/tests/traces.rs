@@ -216,7 +216,7 @@ impl World {
 
     /// What the job waits for comes.
     fn pass(&mut self) {
-        if let Some(at) = self.shard.soft.next_wake() {
+        if let Some(at) = self.shard.next_wake() {
             self.shard.now = self.shard.now.max(at.as_millis());
         }
     }

@@ -5,15 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::time::SystemTime;
 
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Now, Timestamp, Uptime};
 use tokio::time::Instant;
 
 use crate::storage::clock::WallClock;
 
-/// Tells the time. Never runs backwards.
+/// Tells the time, by both clocks. Never runs backwards.
 pub trait Clock: Debug + Send + Sync {
     /// Now.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> Now;
 }
 
 /// The wall clock of this machine as it is set now: it may jump either way.
@@ -31,12 +31,13 @@ impl WallClock for MachineClock {
 }
 
 /// The wall clock as it was when the process began, moved on by the monotonic clock and slewed
-/// towards the wall clock. A wall clock that is set back or forward so never makes leases end early
-/// or time run backwards: this clock catches up at [`FORWARD_PER_MILLE`] or waits at
-/// [`BACKWARD_PER_MILLE`] of the time that passes.
+/// towards the wall clock. A wall clock that is set back or forward so never makes a day's jobs due at
+/// once or time run backwards: this clock catches up at [`FORWARD_PER_MILLE`] or waits at
+/// [`BACKWARD_PER_MILLE`] of the time that passes. Leases last by the monotonic clock alone.
 #[derive(Debug)]
 pub struct SlewedClock<W> {
     wall: W,
+    began: Instant,
     state: Mutex<State>,
 }
 
@@ -56,10 +57,12 @@ impl<W: WallClock> SlewedClock<W> {
     /// Begins at what the wall clock says now.
     pub fn new(wall: W) -> Self {
         let micros = wall.now_ms().saturating_mul(1000);
+        let began = Instant::now();
         Self {
             wall,
+            began,
             state: Mutex::new(State {
-                read_at: Instant::now(),
+                read_at: began,
                 micros,
             }),
         }
@@ -67,7 +70,7 @@ impl<W: WallClock> SlewedClock<W> {
 }
 
 impl<W: WallClock> Clock for SlewedClock<W> {
-    fn now(&self) -> Timestamp {
+    fn now(&self) -> Now {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(state.read_at);
@@ -86,6 +89,10 @@ impl<W: WallClock> Clock for SlewedClock<W> {
         let backward = passed.saturating_mul(BACKWARD_PER_MILLE) / 1000;
         let micros = expected.saturating_add(behind.clamp(backward.saturating_neg(), forward));
         *state = State { read_at, micros };
-        Timestamp::from_millis(micros.div_euclid(1000))
+        let uptime = now.saturating_duration_since(self.began).as_millis();
+        Now {
+            wall: Timestamp::from_millis(micros.div_euclid(1000)),
+            uptime: Uptime::from_millis(u64::try_from(uptime).unwrap_or(u64::MAX)),
+        }
     }
 }

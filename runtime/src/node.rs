@@ -84,7 +84,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::Catalog`] when the catalog cannot be read or written.
     pub async fn start(options: NodeOptions, context: ShardContext) -> Result<Self, NodeError> {
-        let now_ms = context.clock.now().as_millis();
+        let now_ms = context.clock.now().wall.as_millis();
         let catalog = ShardCatalog::open(&context.storage, options.shards, now_ms)
             .await
             .map_err(NodeError::Catalog)?;
@@ -206,7 +206,7 @@ impl Node {
     /// would find.
     async fn renew(&self, catalog: ShardCatalog) -> (ShardCatalog, Result<(), NodeError>) {
         let storage = &self.context.storage;
-        let now_ms = self.context.clock.now().as_millis();
+        let now_ms = self.context.clock.now().wall.as_millis();
         let cause = match catalog.clone().reset(storage, now_ms).await {
             Ok(renewed) => return (renewed, Ok(())),
             Err(cause) => cause,

@@ -56,7 +56,7 @@ impl Pair {
     }
 
     fn now(&self) -> i64 {
-        self.clock.now().as_millis()
+        self.clock.now().wall.as_millis()
     }
 
     /// How far the clock moves while so much time passes, read every `step`.

@@ -121,7 +121,7 @@ async fn soon(clock: &dyn Clock, shard: &Shard, round: usize) -> [String; 3] {
     enqueue(shard, lost, |job| job.lease = Some(SHORT)).await;
     lease_job(shard, lost).await;
     enqueue(shard, ready, |_| ()).await;
-    let start_at = clock.now().after(SHORT);
+    let start_at = clock.now().wall.after(SHORT);
     enqueue(shard, due, |job| job.start_at = Some(start_at)).await;
     names
 }
@@ -155,7 +155,7 @@ async fn a_shard_that_is_opened_again_a_day_earlier_or_later_goes_on() {
         lease_job(&shard, "lost").await;
         enqueue(&shard, "ready", |_| ()).await;
         enqueue(&shard, "due", |job| {
-            job.start_at = Some(clock.now().after(SHORT))
+            job.start_at = Some(clock.now().wall.after(SHORT))
         })
         .await;
         shard.flush_tables().await.unwrap();

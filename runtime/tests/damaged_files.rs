@@ -53,7 +53,7 @@ async fn filled() -> Storage {
                 ..plain("large")
             },
             Enqueue {
-                start_at: Some(now.after(Millis::new(500))),
+                start_at: Some(now.wall.after(Millis::new(500))),
                 ..plain("later")
             },
         ] {

@@ -14,7 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use silo_core::shard::command::Command;
 use silo_core::shard::reply::Reply;
-use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::time::{Millis, Now, Timestamp};
 use silo_runtime::clock::Clock;
 use silo_runtime::executor::replies::Failure;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
@@ -186,7 +186,7 @@ struct Panicky {
 }
 
 impl Clock for Panicky {
-    fn now(&self) -> Timestamp {
+    fn now(&self) -> Now {
         let left = self
             .panics
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -263,9 +263,13 @@ struct Jumping {
 }
 
 impl Clock for Jumping {
-    fn now(&self) -> Timestamp {
+    fn now(&self) -> Now {
         let offset_ms = self.offset_ms.load(Ordering::SeqCst);
-        Timestamp::from_millis(self.clock.now().as_millis() + offset_ms)
+        let now = self.clock.now();
+        Now {
+            wall: Timestamp::from_millis(now.wall.as_millis() + offset_ms),
+            uptime: now.uptime.after(Millis::new(offset_ms.unsigned_abs())),
+        }
     }
 }
 

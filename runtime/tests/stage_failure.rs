@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::Enqueue;
-use silo_core::types::time::Timestamp;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::output::{Loaded, Output};
 use silo_runtime::executor::replies::{Answer, Failure};
@@ -18,11 +17,11 @@ use silo_runtime::executor::stage::Stage;
 
 use crate::common::say;
 use crate::common::workload::{job_key, roomy};
-use crate::common::world::{START, World};
+use crate::common::world::{START, World, at};
 
 fn stamp(number: u64) -> Stamp {
     Stamp {
-        now: Timestamp::from_millis(START),
+        now: at(START),
         entropy: say::entropy(number),
         retention: silo_core::types::retention::Retention::FOREVER,
     }
@@ -84,7 +83,7 @@ fn told(stage: Stage<&'static str>) -> BTreeMap<&'static str, Answer> {
 
 #[silo::test]
 fn each_caller_is_told_by_what_became_of_its_command() {
-    let mut stage = Stage::new(roomy(), Timestamp::from_millis(START));
+    let mut stage = Stage::new(roomy(), at(START));
     let submit = |stage: &mut Stage<&'static str>, caller: &'static str, command| {
         // Their lengths differ, and so do their stamps.
         let number = u64::try_from(caller.len()).unwrap();
@@ -134,7 +133,7 @@ fn each_caller_is_told_by_what_became_of_its_command() {
 
 #[silo::test]
 fn an_answer_that_was_released_and_not_taken_is_not_lost_in_a_failure() {
-    let mut stage = Stage::new(roomy(), Timestamp::from_millis(START));
+    let mut stage = Stage::new(roomy(), at(START));
     stage
         .submit("caller", say::enqueue(once(1)), stamp(1))
         .unwrap();

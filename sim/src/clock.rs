@@ -1,7 +1,7 @@
 //! The clocks of a machine: what its wall clock says, and the clock that a server stamps commands
 //! with, slewed as production slews it.
 
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Now, Timestamp, Uptime};
 use silo_runtime::clock::{BACKWARD_PER_MILLE, FORWARD_PER_MILLE};
 
 /// Time in a world, in microseconds since it began.
@@ -22,6 +22,7 @@ pub const fn wall_micros(now: At, offset_ms: i64) -> i64 {
 /// The clock of one process.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
+    began: At,
     read_at: At,
     micros: i64,
 }
@@ -30,13 +31,14 @@ impl Clock {
     /// Begins at what the wall clock says.
     pub const fn new(now: At, offset_ms: i64) -> Self {
         Self {
+            began: now,
             read_at: now,
             micros: wall_micros(now, offset_ms),
         }
     }
 
     /// What it says now. Never less than before.
-    pub fn read(&mut self, now: At, offset_ms: i64) -> Timestamp {
+    pub fn read(&mut self, now: At, offset_ms: i64) -> Now {
         let passed = i64::try_from(now.saturating_sub(self.read_at)).unwrap_or(i64::MAX);
         let expected = self.micros.saturating_add(passed);
         let behind = wall_micros(now, offset_ms).saturating_sub(expected);
@@ -44,6 +46,9 @@ impl Clock {
         let backward = passed.saturating_mul(BACKWARD_PER_MILLE) / 1000;
         self.micros = expected.saturating_add(behind.clamp(backward.saturating_neg(), forward));
         self.read_at = self.read_at.max(now);
-        Timestamp::from_millis(self.micros.div_euclid(1000))
+        Now {
+            wall: Timestamp::from_millis(self.micros.div_euclid(1000)),
+            uptime: Uptime::from_millis(now.saturating_sub(self.began) / MS),
+        }
     }
 }

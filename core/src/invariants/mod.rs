@@ -32,7 +32,7 @@ pub mod tenant;
 use crate::invariants::image::Image;
 use crate::shard::command::Command;
 use crate::shard::soft::Soft;
-use crate::types::time::Timestamp;
+use crate::types::time::{Now, Timestamp};
 
 /// Something that is true of every state of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ pub struct SoftInvariant {
     /// What is true, in a sentence.
     pub statement: &'static str,
     /// Everything of which it is not true at this time.
-    pub check: fn(&Image, &Soft, Timestamp) -> Vec<String>,
+    pub check: fn(&Image, &Soft, Now) -> Vec<String>,
 }
 
 /// Something that does not hold.
@@ -139,7 +139,7 @@ pub fn check_step(
 }
 
 /// Everything that does not hold of soft state at `now`; nothing is said before it is recovered.
-pub fn check_soft(image: &Image, soft: &Soft, now: Timestamp) -> Vec<Violation> {
+pub fn check_soft(image: &Image, soft: &Soft, now: Now) -> Vec<Violation> {
     if !soft.is_recovered() {
         return Vec::new();
     }

@@ -8,7 +8,7 @@ use crate::shard::soft::Soft;
 use crate::table::tenant::Tallies;
 use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
-use crate::types::time::Timestamp;
+use crate::types::time::{Millis, Now};
 
 /// Whoever has work has a turn.
 pub const TENANTS: SoftInvariant = SoftInvariant {
@@ -26,7 +26,7 @@ pub const LEASES: SoftInvariant = SoftInvariant {
     check: check_leases,
 };
 
-fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
+fn check_tenants(image: &Image, soft: &Soft, now: Now) -> Vec<String> {
     let mut violations = Vec::new();
     let mut expected: BTreeSet<(&TaskGroup, &Tenant)> = BTreeSet::new();
     for (tenant, row) in &image.tenants {
@@ -36,7 +36,7 @@ fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
             Some(at) if at <= wake => {}
             known => violations.push(format!("{tenant}: due {wake}, known {known:?}")),
         }
-        if soft.next_wake().is_none_or(|at| at > wake.max(now)) {
+        if wakes_later(soft, now, wake.since(now.wall)) {
             violations.push(format!("{tenant}: nobody wakes at {wake}"));
         }
     }
@@ -59,7 +59,11 @@ fn check_tenants(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
     violations
 }
 
-fn check_leases(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
+fn wakes_later(soft: &Soft, now: Now, wait: Millis) -> bool {
+    soft.next_wake(now).is_none_or(|until| until > wait)
+}
+
+fn check_leases(image: &Image, soft: &Soft, now: Now) -> Vec<String> {
     let mut violations = Vec::new();
     for (key, row) in &image.running {
         if !image.is_sound(key) || image.damaged_tenants.contains(&key.tenant) {
@@ -69,15 +73,11 @@ fn check_leases(image: &Image, soft: &Soft, now: Timestamp) -> Vec<String> {
             Some(known) if known.nonce != row.nonce => {
                 violations.push(format!("{}: another lease is watched", name(key)));
             }
-            Some(known) if known.deadline > now.after(row.duration) => {
-                let ahead = known.deadline.since(now);
+            Some(known) if known.deadline > now.uptime.after(row.duration) => {
+                let ahead = known.deadline.since(now.uptime);
                 violations.push(format!("{}: it ends only in {ahead}", name(key)));
             }
-            Some(known)
-                if soft
-                    .next_wake()
-                    .is_none_or(|at| at > known.deadline.max(now)) =>
-            {
+            Some(known) if wakes_later(soft, now, known.deadline.since(now.uptime)) => {
                 violations.push(format!("{}: nobody wakes for its end", name(key)));
             }
             Some(_) => {}

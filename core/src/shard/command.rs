@@ -12,7 +12,7 @@ use crate::shard::commands::report::Report;
 use crate::table::job::JobKey;
 use crate::types::entropy::Entropy;
 use crate::types::retention::Retention;
-use crate::types::time::Timestamp;
+use crate::types::time::Now;
 
 /// Something to decide.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +87,7 @@ impl Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// The time.
-    pub now: Timestamp,
+    pub now: Now,
     /// Where nonces, ids and jitter are drawn from.
     pub entropy: Entropy,
     /// How long jobs that end now are kept if they do not say so themselves; what is open here too

@@ -21,7 +21,7 @@ use crate::table::tenant::{TenantRow, Tenants};
 use crate::table::{Table, TableId};
 use crate::types::data::Data;
 use crate::types::tenant::Tenant;
-use crate::types::time::Timestamp;
+use crate::types::time::{Millis, Timestamp, Uptime};
 
 /// Why a command stopped before it had an answer.
 pub(crate) enum Halt {
@@ -113,7 +113,12 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) const fn now(&self) -> Timestamp {
-        self.stamp.now
+        self.stamp.now.wall
+    }
+
+    /// When a lease of this duration ends that begins, or is confirmed, now.
+    pub(crate) const fn deadline(&self, duration: Millis) -> Uptime {
+        self.stamp.now.uptime.after(duration)
     }
 
     pub(crate) const fn stamp(&self) -> &'a Stamp {

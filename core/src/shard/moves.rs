@@ -172,7 +172,7 @@ pub(crate) fn grant(
             duration,
         },
     );
-    let deadline = draft.now().after(duration);
+    let deadline = draft.deadline(duration);
     draft.step(SoftStep::Leased {
         key: key.clone(),
         nonce,

@@ -11,7 +11,7 @@ use crate::table::key::{Key, KeyRange, whole};
 use crate::table::tenant::{Tallies, TenantRow};
 use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
-use crate::types::time::Timestamp;
+use crate::types::time::{Millis, Now, Timestamp, Uptime};
 
 /// Deadlines of leases, turns of tenants, the next time at which a tenant's jobs want something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Soft {
     dues: BTreeSet<(DueTurn, Tenant)>,
     due_turns: u64,
     leases: BTreeMap<JobKey, SoftLease>,
-    expiries: BTreeSet<(Timestamp, JobKey)>,
+    expiries: BTreeSet<(Uptime, JobKey)>,
     recovery: Recovery,
     groups_version: u64,
     totals: Tallies,
@@ -64,7 +64,7 @@ pub enum SoftStep {
         /// Which lease.
         nonce: u64,
         /// Until when, unless it is heartbeated.
-        deadline: Timestamp,
+        deadline: Uptime,
     },
     /// A lease was heartbeated.
     Extended {
@@ -73,7 +73,7 @@ pub enum SoftStep {
         /// Which lease.
         nonce: u64,
         /// Until when, unless it is heartbeated again.
-        deadline: Timestamp,
+        deadline: Uptime,
     },
     /// A lease was found while recovering; what is known of it already is better.
     Found {
@@ -82,7 +82,7 @@ pub enum SoftStep {
         /// Which lease.
         nonce: u64,
         /// One full duration from now.
-        deadline: Timestamp,
+        deadline: Uptime,
     },
     /// A lease is over.
     LeaseEnded(JobKey),
@@ -108,7 +108,7 @@ pub struct SoftLease {
     /// Which lease.
     pub nonce: u64,
     /// Until when, unless it is heartbeated.
-    pub deadline: Timestamp,
+    pub deadline: Uptime,
     /// Whether a heartbeat was seen; false when soft state was lost since.
     pub heartbeated: bool,
 }
@@ -155,22 +155,27 @@ impl Soft {
         }
     }
 
-    /// When the next [`crate::shard::command::Command::Tick`] has something to do; `None` when only
-    /// another command can change that.
-    pub fn next_wake(&self) -> Option<Timestamp> {
+    /// How long until the next [`crate::shard::command::Command::Tick`] has something to do; `None`
+    /// when only another command can change that.
+    pub fn next_wake(&self, now: Now) -> Option<Millis> {
         if self.recovery != Recovery::Done {
-            return Some(Timestamp::MIN);
+            return Some(Millis::ZERO);
         }
-        let due = self.dues.first().map(|((at, _), _)| *at);
-        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let due = self.first_due().map(|at| at.since(now.wall));
+        let expiry = self.first_expiry().map(|at| at.since(now.uptime));
         match (due, expiry) {
             (Some(due), Some(expiry)) => Some(due.min(expiry)),
             (one, other) => one.or(other),
         }
     }
 
+    /// When the first of all tenants has something to be done for its jobs.
+    pub fn first_due(&self) -> Option<Timestamp> {
+        self.dues.first().map(|((at, _), _)| *at)
+    }
+
     /// When the first lease ends, unless it is heartbeated.
-    pub fn first_expiry(&self) -> Option<Timestamp> {
+    pub fn first_expiry(&self) -> Option<Uptime> {
         self.expiries.first().map(|(at, _)| *at)
     }
 
@@ -232,7 +237,7 @@ impl Soft {
     }
 
     /// Leases whose time is over, the longest overdue first.
-    pub(crate) fn expired(&self, now: Timestamp) -> impl Iterator<Item = &JobKey> {
+    pub(crate) fn expired(&self, now: Uptime) -> impl Iterator<Item = &JobKey> {
         self.expiries
             .iter()
             .take_while(move |(at, _)| *at <= now)
@@ -358,7 +363,7 @@ impl Soft {
         }
     }
 
-    fn lease_until(&mut self, key: &JobKey, nonce: u64, deadline: Timestamp, heartbeated: bool) {
+    fn lease_until(&mut self, key: &JobKey, nonce: u64, deadline: Uptime, heartbeated: bool) {
         self.forget_lease(key);
         self.leases.insert(
             key.clone(),

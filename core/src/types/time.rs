@@ -47,6 +47,46 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
+/// How long a process has been running, by a clock that nobody sets and that stands still at most while
+/// the machine sleeps. Means nothing to another process, hence is never stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Uptime(u64);
+
+impl Uptime {
+    /// When the process began.
+    pub const ZERO: Self = Self(0);
+
+    /// `millis` milliseconds after the process began.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the process began.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This moment moved `by` into the future, or the last moment there is.
+    #[must_use]
+    pub const fn after(self, by: Millis) -> Self {
+        Self(self.0.saturating_add(by.0))
+    }
+
+    /// How long after `earlier` this is; nothing if it is not after it.
+    pub const fn since(self, earlier: Self) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The time by both clocks: jobs start, and are kept, by the wall clock; leases last by the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// What the wall clock says.
+    pub wall: Timestamp,
+    /// What the process's own clock says.
+    pub uptime: Uptime,
+}
+
 /// A duration in milliseconds.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize,

@@ -36,7 +36,7 @@ use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
-use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::time::{Millis, Now, Timestamp, Uptime};
 
 /// The time at which every test begins.
 pub const START: i64 = 1_700_000_000_000;
@@ -50,7 +50,10 @@ pub const DECODES: &str = "SILO-KEY-1";
 pub struct Shard {
     pub soft: Soft,
     pub rows: Rows,
+    /// What the wall clock says. It may be set back, which no other clock is.
     pub now: i64,
+    uptime: u64,
+    wall_before: i64,
     /// Whether invariants are checked: reading every row after every command is slow when many.
     pub is_checked: bool,
     /// Whether unreadable rows are expected.
@@ -76,6 +79,8 @@ impl Shard {
             soft: Soft::lost(),
             rows: Rows::default(),
             now: START,
+            uptime: 0,
+            wall_before: START,
             is_checked: true,
             is_damaged: false,
             once_damaged: BTreeSet::new(),
@@ -93,11 +98,36 @@ impl Shard {
     /// A stamp that no other command has.
     pub fn stamp(&mut self) -> Stamp {
         self.stamps += 1;
+        let now = self.time();
+        self.uptime = now.uptime.as_millis();
+        self.wall_before = self.now;
         Stamp {
-            now: Timestamp::from_millis(self.now),
+            now,
             entropy: entropy(self.stamps),
             retention: self.retention,
         }
+    }
+
+    /// The time by both clocks. The wall clock moves on with the other, and is set back alone.
+    pub fn time(&self) -> Now {
+        let passed = self.now.saturating_sub(self.wall_before).max(0);
+        Now {
+            wall: Timestamp::from_millis(self.now),
+            uptime: Uptime::from_millis(self.uptime.saturating_add_signed(passed)),
+        }
+    }
+
+    /// Sets the wall clock, forward or back, while no time passes.
+    pub fn set_wall(&mut self, by: i64) {
+        self.uptime = self.time().uptime.as_millis();
+        self.now += by;
+        self.wall_before = self.now;
+    }
+
+    /// When the next tick has something to do, by the wall clock.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let now = self.time();
+        self.soft.next_wake(now).map(|wait| now.wall.after(wait))
     }
 
     /// Goes on from these rows, as a process does that opens a shard: soft state is lost.
@@ -139,7 +169,7 @@ impl Shard {
         let now = Timestamp::from_millis(self.now);
         let mut violations = check_all(&image);
         violations.extend(check_step(&self.image, &image, Some(command), now));
-        violations.extend(check_soft(&image, &self.soft, now));
+        violations.extend(check_soft(&image, &self.soft, self.time()));
         violations.retain(|v| !(self.is_damaged && v.sigil == DECODES));
         assert!(violations.is_empty(), "{command:?}\n{}", lines(&violations));
         self.check_counts(command);
@@ -176,7 +206,7 @@ impl Shard {
     /// Ticks until nothing is left to do now; says how many ticks it took.
     pub fn settle(&mut self) -> usize {
         for ticks in 0..10_000 {
-            match self.soft.next_wake() {
+            match self.next_wake() {
                 Some(at) if at <= Timestamp::from_millis(self.now) => {
                     assert_eq!(self.run(&Command::Tick), Reply::Ticked);
                 }

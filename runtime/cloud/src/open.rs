@@ -107,7 +107,7 @@ fn unopened(backend: &BackendConfig, environment: &Environment) -> Result<OpenSt
     };
     Ok(OpenStore {
         abilities: StoreAbilities {
-            conditional_replace: !matches!(backend, BackendConfig::Fs { .. }),
+            conditional_replace: true,
         },
         layout,
         is_volatile: false,

@@ -20,7 +20,7 @@ use silo_core::types::entropy::Entropy;
 use silo_core::types::name::TaskGroup;
 use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Millis, Now, Uptime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ pub(crate) struct Surroundings {
     pub(crate) shard_id: Uuid,
     pub(crate) closing: CancellationToken,
     /// A time at which opening the shard had not begun to prove that it is ours.
-    pub(crate) opened_since: Timestamp,
+    pub(crate) opened_since: Now,
 }
 
 /// Runs a shard until it is told to close or its storage fails.
@@ -148,7 +148,7 @@ enum Done {
     Loaded(LoadId, Result<Loaded, StorageError>),
     Accepted(Round, Result<u64, WriteError>),
     Flushed(Result<(), StorageError>),
-    Proven(Timestamp, Result<(), StorageError>),
+    Proven(Uptime, Result<(), StorageError>),
     Completed(Caller, Answer, Undelivered),
     TablesFlushed(
         Option<oneshot::Sender<Result<(), StorageError>>>,
@@ -174,8 +174,8 @@ impl Driver {
             }
             let wait = self
                 .stage
-                .next_deadline()
-                .map(|at| at.since(stamp.now).get())
+                .next_deadline(stamp.now)
+                .map(Millis::get)
                 .map(|ms| {
                     if ms > SLEEP_WHOLE_MAX {
                         ms.saturating_sub(ms / 3)
@@ -357,7 +357,7 @@ impl Driver {
                 }
                 Output::Prove => {
                     let store = Arc::clone(&self.around.store);
-                    let asked_at = self.around.clock.now();
+                    let asked_at = self.around.clock.now().uptime;
                     let prove =
                         async move { Done::Proven(asked_at, store.prove_ownership().await) };
                     self.jobs.push(prove.boxed());

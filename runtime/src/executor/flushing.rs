@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::time::{Millis, Uptime};
 
 use crate::executor::working_set::Round;
 
@@ -24,9 +24,9 @@ pub(crate) struct Accepted {
     pub(crate) seq: u64,
     pub(crate) bytes: u64,
     /// When it was handed over.
-    pub(crate) since: Timestamp,
+    pub(crate) since: Uptime,
     /// When it was accepted.
-    pub(crate) at: Timestamp,
+    pub(crate) at: Uptime,
 }
 
 /// Accepted writes, and the flush under way.
@@ -70,7 +70,7 @@ impl Flushing {
     }
 
     /// Whether to flush now; if so, the flush has begun.
-    pub(crate) fn begin(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn begin(&mut self, now: Uptime) -> bool {
         if self.due_at().is_none_or(|at| at > now) {
             return false;
         }
@@ -83,14 +83,14 @@ impl Flushing {
     }
 
     /// When the next flush is due, if nothing else happens.
-    pub(crate) fn due_at(&self) -> Option<Timestamp> {
+    pub(crate) fn due_at(&self) -> Option<Uptime> {
         let first = self.accepted.front().filter(|_| !self.is_under_way)?;
         let bytes = self
             .accepted
             .iter()
             .fold(0, |sum: u64, a| sum.saturating_add(a.bytes));
         if bytes >= self.policy.bytes {
-            return Some(Timestamp::MIN);
+            return Some(Uptime::ZERO);
         }
         Some(first.at.after(self.policy.interval))
     }

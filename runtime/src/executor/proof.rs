@@ -1,11 +1,11 @@
 //! Proof that this process still owns the shard, and the question under way.
 
-use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::time::{Millis, Uptime};
 
 /// Since when this process is known to have owned the shard, and what is asked about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Proof {
-    since: Timestamp,
+    since: Uptime,
     question: Question,
 }
 
@@ -19,7 +19,7 @@ enum Question {
 
 impl Proof {
     /// The shard was opened then, or later.
-    pub(crate) const fn since(opened: Timestamp) -> Self {
+    pub(crate) const fn since(opened: Uptime) -> Self {
         Self {
             since: opened,
             question: Question::None,
@@ -27,12 +27,12 @@ impl Proof {
     }
 
     /// How old the last proof is.
-    pub(crate) const fn age(&self, now: Timestamp) -> Millis {
+    pub(crate) const fn age(&self, now: Uptime) -> Millis {
         now.since(self.since)
     }
 
     /// Something proves that this process owned the shard at that time.
-    pub(crate) fn good_since(&mut self, since: Timestamp) {
+    pub(crate) fn good_since(&mut self, since: Uptime) {
         self.since = self.since.max(since);
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use silo_core::shard::view::Overlay;
 use silo_core::table::TableId;
 use silo_core::table::key::Key;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::Uptime;
 
 use crate::executor::flushing::Accepted;
 use crate::executor::watched::Watched;
@@ -32,7 +32,7 @@ pub(crate) struct Rounds {
 struct Writing {
     round: Round,
     bytes: u64,
-    since: Timestamp,
+    since: Uptime,
 }
 
 impl Rounds {
@@ -85,7 +85,7 @@ impl Rounds {
     }
 
     /// Hands the round over, when there is one and the last one was accepted.
-    pub(crate) fn hand_over(&mut self, now: Timestamp) -> Option<(Round, Batch)> {
+    pub(crate) fn hand_over(&mut self, now: Uptime) -> Option<(Round, Batch)> {
         if self.writing.is_some() || self.open.is_empty() {
             return None;
         }
@@ -103,7 +103,7 @@ impl Rounds {
     }
 
     /// Storage has accepted the batch that it was handed.
-    pub(crate) fn accepted(&mut self, round: Round, seq: u64, now: Timestamp) -> Option<Accepted> {
+    pub(crate) fn accepted(&mut self, round: Round, seq: u64, now: Uptime) -> Option<Accepted> {
         let Writing { bytes, since, .. } =
             self.writing.take_if(|writing| writing.round == round)?;
         self.accepted = round;

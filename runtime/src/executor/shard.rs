@@ -12,7 +12,7 @@ use silo_core::shard::reply::Reply;
 use silo_core::table::job::JobKey;
 use silo_core::table::tenant::Tallies;
 use silo_core::types::name::TaskGroup;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::Now;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -380,7 +380,7 @@ impl Keeper {
         (end, Duration::ZERO)
     }
 
-    async fn run(&mut self, store: Arc<ShardStore>, opened_since: Timestamp) -> (End, Duration) {
+    async fn run(&mut self, store: Arc<ShardStore>, opened_since: Now) -> (End, Duration) {
         info!(epoch = store.epoch(), "shard open");
         self.state.send_replace(ShardState::Open);
         let open_at = Instant::now();
@@ -552,7 +552,7 @@ async fn open(
     format::refuse_newer(&context.storage, entry).await?;
     let wall = Arc::clone(&context.wall);
     let store = ShardStore::open_again(&context.storage, entry, wall, ownership).await?;
-    match format::settle(&store, context.clock.now()).await {
+    match format::settle(&store, context.clock.now().wall).await {
         Ok(()) => Ok(store),
         Err(cause) => {
             if let Err(close) = store.close().await {

@@ -27,7 +27,7 @@ use silo_core::shard::view::{Need, NeedItem};
 use silo_core::shard::{decide, fold};
 use silo_core::table::key::{KeyRange, successor};
 use silo_core::types::task::TaskId;
-use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::time::{Millis, Now, Uptime};
 
 use crate::executor::counts::StageCounts;
 use crate::executor::flushing::Flushing;
@@ -58,7 +58,7 @@ pub struct Stage<C> {
     commands: usize,
     command_bytes: usize,
     is_ticking: bool,
-    no_tick_before: Timestamp,
+    no_tick_before: Uptime,
     is_blind: bool,
     is_closing: bool,
     loads: Loads<C>,
@@ -68,7 +68,7 @@ pub struct Stage<C> {
     flushing: Flushing,
     replies: Replies<C>,
     proof: Proof,
-    now: Timestamp,
+    now: Now,
     outputs: VecDeque<Output<C>>,
     counts: StageCounts,
     trace: Trace,
@@ -77,7 +77,7 @@ pub struct Stage<C> {
 impl<C> Stage<C> {
     /// A shard that was opened at `now` or later: nothing is known, and opening it was the proof of
     /// owning it.
-    pub fn new(limits: StageLimits, now: Timestamp) -> Self {
+    pub fn new(limits: StageLimits, now: Now) -> Self {
         Self {
             limits,
             soft: Soft::lost(),
@@ -86,7 +86,7 @@ impl<C> Stage<C> {
             commands: 0,
             command_bytes: 0,
             is_ticking: false,
-            no_tick_before: Timestamp::MIN,
+            no_tick_before: Uptime::ZERO,
             is_blind: false,
             is_closing: false,
             loads: Loads::new(),
@@ -94,7 +94,7 @@ impl<C> Stage<C> {
             rounds: Rounds::new(),
             flushing: Flushing::new(limits.flush),
             replies: Replies::new(),
-            proof: Proof::since(now),
+            proof: Proof::since(now.uptime),
             now,
             outputs: VecDeque::new(),
             counts: StageCounts::default(),
@@ -184,7 +184,7 @@ impl<C> Stage<C> {
 
     /// Storage has accepted a batch, under this sequence number.
     pub fn accepted(&mut self, round: Round, seq: u64) {
-        if let Some(accepted) = self.rounds.accepted(round, seq, self.now) {
+        if let Some(accepted) = self.rounds.accepted(round, seq, self.now.uptime) {
             self.flushing.accepted(accepted);
             self.release_durable();
         }
@@ -216,7 +216,7 @@ impl<C> Stage<C> {
     }
 
     /// The proof that was asked for came back well; it was begun at `asked_at`.
-    pub fn proven(&mut self, asked_at: Timestamp) {
+    pub fn proven(&mut self, asked_at: Uptime) {
         self.proof.good_since(asked_at);
         self.proof.end();
     }
@@ -235,16 +235,16 @@ impl<C> Stage<C> {
             };
             self.judge(pending);
         }
-        if self.next_tick().is_some_and(|at| at <= self.now) {
+        if self.next_tick(self.now) == Some(Millis::ZERO) {
             self.is_ticking = true;
             let mut tick = Pending::new(None, Command::Tick, stamp, 0);
             tick.is_own_tick = true;
             self.judge(tick);
         }
-        if let Some((round, batch)) = self.rounds.hand_over(self.now) {
+        if let Some((round, batch)) = self.rounds.hand_over(self.now.uptime) {
             self.outputs.push_back(Output::Write(round, batch));
         }
-        if self.flushing.begin(self.now) {
+        if self.flushing.begin(self.now.uptime) {
             self.outputs.push_back(Output::Flush);
         }
         self.prove_and_release();
@@ -257,12 +257,13 @@ impl<C> Stage<C> {
         self.outputs.pop_front()
     }
 
-    /// When [`Stage::run`] has something to do even without any other input.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    /// How long until [`Stage::run`] has something to do even without any other input.
+    pub fn next_deadline(&self, now: Now) -> Option<Millis> {
         if self.next_is_ready() {
-            return Some(Timestamp::MIN);
+            return Some(Millis::ZERO);
         }
-        match (self.next_tick(), self.flushing.due_at()) {
+        let flush = self.flushing.due_at().map(|at| at.since(now.uptime));
+        match (self.next_tick(now), flush) {
             (Some(tick), Some(flush)) => Some(tick.min(flush)),
             (one, other) => one.or(other),
         }
@@ -350,13 +351,17 @@ impl<C> Stage<C> {
 
     /// Time passes. After a pause so long that leases ended in it unheard (the process was stopped,
     /// the machine slept), heartbeats that wait to be read are let in first.
-    fn pass_to(&mut self, now: Timestamp) {
-        let before = self.now;
-        self.now = before.max(now);
+    fn pass_to(&mut self, now: Now) {
+        let before = self.now.uptime;
+        let uptime = before.max(now.uptime);
+        self.now = Now {
+            wall: self.now.wall.max(now.wall),
+            uptime,
+        };
         let window = self.limits.proof_window;
-        let is_overdue = |at| self.now.since(at) > window;
-        if self.now.since(before) > window && self.soft.first_expiry().is_some_and(is_overdue) {
-            self.no_tick_before = self.now.after(self.limits.proof_window);
+        let is_overdue = |at| uptime.since(at) > window;
+        if uptime.since(before) > window && self.soft.first_expiry().is_some_and(is_overdue) {
+            self.no_tick_before = uptime.after(window);
         }
     }
 
@@ -375,9 +380,10 @@ impl<C> Stage<C> {
         !self.is_round_full() && (self.loads.has_woken() || is_queued)
     }
 
-    fn next_tick(&self) -> Option<Timestamp> {
+    fn next_tick(&self, now: Now) -> Option<Millis> {
         let may = self.takes_new() && !self.is_round_full();
-        let wake = self.soft.next_wake()?.max(self.no_tick_before);
+        let wake = self.soft.next_wake(now)?;
+        let wake = wake.max(self.no_tick_before.since(now.uptime));
         (may && !self.is_ticking && !self.is_closing).then_some(wake)
     }
 
@@ -487,7 +493,7 @@ impl<C> Stage<C> {
         let at_once = self.limits.dispatch == Dispatch::Speculative
             && matches!(pending.command, Command::Lease(_))
             && is_whole_lease(&reply)
-            && self.proof.age(self.now) <= self.limits.proof_window;
+            && self.proof.age(self.now.uptime) <= self.limits.proof_window;
         let window = proof_window(&reply, self.limits.proof_window);
         let held = Held {
             caller,
@@ -540,7 +546,7 @@ impl<C> Stage<C> {
     fn give_up(&mut self, pending: Pending<C>, failure: Failure) {
         self.forget_command(&pending);
         if pending.is_own_tick {
-            self.no_tick_before = self.now.after(TICK_PAUSE);
+            self.no_tick_before = self.now.uptime.after(TICK_PAUSE);
             self.is_blind = true;
         }
         if let Some(caller) = pending.caller {
@@ -559,7 +565,7 @@ impl<C> Stage<C> {
     }
 
     fn prove_and_release(&mut self) {
-        let age = self.proof.age(self.now);
+        let age = self.proof.age(self.now.uptime);
         let released = self.replies.release_proven(age);
         self.outputs.extend(released.into_iter().map(Held::release));
         if self.proof.take_end() {

@@ -29,20 +29,20 @@ pub struct StoreMetrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
-    store: &'static str,
+    object: &'static str,
     kind: &'static str,
     result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
-    store: &'static str,
+    object: &'static str,
     kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Bytes {
-    store: &'static str,
+    object: &'static str,
     direction: &'static str,
 }
 
@@ -86,13 +86,13 @@ impl StoreMetrics {
     }
 
     fn ended<T>(&self, of: Kind, began: Instant, answer: &Result<T>) {
-        let Kind { store, kind } = of;
+        let Kind { object, kind } = of;
         let result = match answer {
             Ok(_) => "ok",
             Err(error) => name(error),
         };
         let request = Request {
-            store,
+            object,
             kind,
             result,
         };
@@ -101,8 +101,8 @@ impl StoreMetrics {
         self.took.get_or_create(&of).observe(took);
     }
 
-    fn moved(&self, store: &'static str, direction: &'static str, bytes: usize) {
-        let of = Bytes { store, direction };
+    fn moved(&self, object: &'static str, direction: &'static str, bytes: usize) {
+        let of = Bytes { object, direction };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes.get_or_create(&of).inc_by(bytes);
     }
@@ -126,19 +126,21 @@ fn name(error: &Error) -> &'static str {
     }
 }
 
-const LOG: &str = "wal";
-const DATA: &str = "data";
+/// What is in none of SlateDB's folders, such as the catalog of shards.
+const OTHER: &str = "other";
 
-/// What an object is for: SlateDB keeps its write-ahead log in a folder of this name, in whichever
-/// store.
-fn store_of(location: &Path) -> &'static str {
-    let mut parts = location.as_ref().rsplit('/');
-    let is_log = |part: &str| part == "wal";
-    if parts.next().is_some_and(is_log) || parts.next().is_some_and(is_log) {
-        LOG
-    } else {
-        DATA
-    }
+/// What an object, or a folder of them, is for: SlateDB keeps each kind in a folder of its own.
+fn purpose(location: &Path) -> &'static str {
+    let folder = |part| match part {
+        "wal" => Some("wal"),
+        "compacted" => Some("tables"),
+        "manifest" => Some("manifest"),
+        "compactions" => Some("compactions"),
+        "gc" => Some("gc"),
+        _ => None,
+    };
+    let mut parts = location.as_ref().rsplit('/').take(2);
+    parts.find_map(folder).unwrap_or(OTHER)
 }
 
 #[derive(Debug)]
@@ -161,7 +163,7 @@ impl Counting {
 
     fn list_of(&self, prefix: Option<&Path>) -> Kind {
         Kind {
-            store: prefix.map_or(DATA, store_of),
+            object: prefix.map_or(OTHER, purpose),
             kind: "list",
         }
     }
@@ -199,10 +201,10 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let Kind { store, kind } = self.of;
+        let Kind { object, kind } = self.of;
         let result = self.failure.unwrap_or("ok");
         let request = Request {
-            store,
+            object,
             kind,
             result,
         };
@@ -226,10 +228,10 @@ impl ObjectStore for Counting {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let (store, kind) = (store_of(location), "put");
-        self.metrics.moved(store, "sent", payload.content_length());
+        let (object, kind) = (purpose(location), "put");
+        self.metrics.moved(object, "sent", payload.content_length());
         let put = self.inner.put_opts(location, payload, options);
-        self.count(Kind { store, kind }, put).await
+        self.count(Kind { object, kind }, put).await
     }
 
     async fn put_multipart_opts(
@@ -237,25 +239,25 @@ impl ObjectStore for Counting {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let (store, kind) = (store_of(location), "put_multipart");
+        let (object, kind) = (purpose(location), "put_multipart");
         let begin = self.inner.put_multipart_opts(location, options);
-        let upload = self.count(Kind { store, kind }, begin).await?;
+        let upload = self.count(Kind { object, kind }, begin).await?;
         Ok(Box::new(Parts {
             inner: upload,
             metrics: self.metrics.clone(),
-            store,
+            object,
         }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let kind = if options.head { "head" } else { "get" };
-        let store = store_of(location);
+        let object = purpose(location);
         let get = self.inner.get_opts(location, options);
-        let got = self.count(Kind { store, kind }, get).await?;
+        let got = self.count(Kind { object, kind }, get).await?;
         if kind == "get" {
             let bytes = got.range.end.saturating_sub(got.range.start);
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            self.metrics.moved(store, "received", bytes);
+            self.metrics.moved(object, "received", bytes);
         }
         Ok(got)
     }
@@ -265,12 +267,12 @@ impl ObjectStore for Counting {
         location: &Path,
         ranges: &[std::ops::Range<u64>],
     ) -> Result<Vec<bytes::Bytes>> {
-        let (store, kind) = (store_of(location), "get");
+        let (object, kind) = (purpose(location), "get");
         let get = self.inner.get_ranges(location, ranges);
-        let got = self.count(Kind { store, kind }, get).await?;
+        let got = self.count(Kind { object, kind }, get).await?;
         let bytes = got.iter().map(bytes::Bytes::len);
         let bytes = bytes.fold(0, usize::saturating_add);
-        self.metrics.moved(store, "received", bytes);
+        self.metrics.moved(object, "received", bytes);
         Ok(got)
     }
 
@@ -278,12 +280,14 @@ impl ObjectStore for Counting {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        // Which object each is known only as the stream goes.
-        let of = Kind {
-            store: DATA,
-            kind: "delete",
-        };
-        self.count_stream(of, self.inner.delete_stream(locations))
+        let (metrics, began) = (self.metrics.clone(), Instant::now());
+        let deleted = self.inner.delete_stream(locations);
+        let deleted = deleted.inspect(move |deleted| {
+            let object = deleted.as_ref().map_or(OTHER, purpose);
+            let kind = "delete";
+            metrics.ended(Kind { object, kind }, began, deleted);
+        });
+        deleted.boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -306,7 +310,7 @@ impl ObjectStore for Counting {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let of = Kind {
-            store: store_of(to),
+            object: purpose(to),
             kind: "copy",
         };
         let copy = self.inner.copy_opts(from, to, options);
@@ -319,13 +323,13 @@ impl ObjectStore for Counting {
 struct Parts {
     inner: Box<dyn MultipartUpload>,
     metrics: StoreMetrics,
-    store: &'static str,
+    object: &'static str,
 }
 
 impl Parts {
     const fn of(&self, kind: &'static str) -> Kind {
-        let store = self.store;
-        Kind { store, kind }
+        let object = self.object;
+        Kind { object, kind }
     }
 }
 
@@ -333,7 +337,7 @@ impl Parts {
 impl MultipartUpload for Parts {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.metrics
-            .moved(self.store, "sent", data.content_length());
+            .moved(self.object, "sent", data.content_length());
         let (metrics, of) = (self.metrics.clone(), self.of("put_part"));
         let began = Instant::now();
         let put = self.inner.put_part(data);

@@ -23,7 +23,7 @@ use crate::storage::stores::{OpenStore, open_local};
 /// What an object store can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreAbilities {
-    /// Whether it can replace an object on condition that it has not changed. Local files cannot.
+    /// Whether it can replace an object on condition that it has not changed.
     pub conditional_replace: bool,
 }
 

@@ -5,7 +5,7 @@
 //! * [`config`]: what an operator can set, in bytes and milliseconds, with defaults;
 //!   [`cloud_config`] for stores in the cloud, [`slatedb_overrides`] for SlateDB itself.
 //! * [`stores`]: object stores, opened, and what they can do. Those in the cloud are opened in a
-//!   crate of their own, `silo-cloud`.
+//!   crate of their own, `silo-cloud`; `files` is the local one.
 //! * [`backend`]: [`backend::Storage`], the opened stores with the block cache that all shards
 //!   share; [`layout`] says where in them each shard lies.
 //! * [`catalog`]: [`catalog::ShardCatalog`], the fixed set of shards of a node without
@@ -30,6 +30,7 @@ pub mod compaction;
 pub mod config;
 pub mod durable;
 pub mod error;
+mod files;
 pub mod layout;
 mod log_store;
 pub(crate) mod marks;

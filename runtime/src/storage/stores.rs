@@ -4,7 +4,6 @@ use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -14,6 +13,7 @@ use object_store::{
 use crate::storage::backend::StoreAbilities;
 use crate::storage::config::BackendConfig;
 use crate::storage::error::{StorageError, within};
+use crate::storage::files::Files;
 use crate::storage::layout::Layout;
 
 /// An object store, opened.
@@ -89,10 +89,7 @@ async fn open_directory(path: &FsPath, fsync: bool) -> Result<OpenStore, Storage
     };
     let shown = directory.display().to_string();
     let opened = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        LocalFileSystem::new_with_prefix(&directory)
-            .map(|store| store.with_fsync(fsync))
-            .map_err(|error| error.to_string())
+        Files::open(&directory, fsync).map_err(|error| error.to_string())
     })
     .await
     .map_err(|error| StorageError::unavailable(OPEN, error.to_string()))?;
@@ -103,7 +100,7 @@ async fn open_directory(path: &FsPath, fsync: bool) -> Result<OpenStore, Storage
         ..OpenStore::new(
             Arc::new(store),
             StoreAbilities {
-                conditional_replace: false,
+                conditional_replace: true,
             },
         )
     })

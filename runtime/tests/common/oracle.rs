@@ -12,7 +12,7 @@ use silo_core::shard::view::Rows;
 use silo_core::shard::{decide, fold};
 use silo_core::table::key::Key;
 use silo_core::types::entropy::Entropy;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Now, Timestamp};
 use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::Round;
 
@@ -68,7 +68,7 @@ pub struct Oracle {
     pub decisions: Vec<(Decided, Before)>,
     pub image: Image,
     /// The latest stamp.
-    pub now: Timestamp,
+    pub now: Now,
     /// Whether a row was damaged: the invariants then say so.
     pub is_damaged: bool,
     pub invariants_checked: usize,
@@ -87,7 +87,7 @@ impl Oracle {
         Self {
             image: Image::read(&rows.map),
             rows,
-            now: Timestamp::MIN,
+            now: Now::default(),
             soft: Soft::lost(),
             decisions: Vec::new(),
             is_damaged: false,
@@ -110,8 +110,10 @@ impl Oracle {
         )?;
         fold(&mut self.soft, &mut self.rows, &decided.decision);
         // Commands are stamped when they come, and may be decided after later ones.
-        self.now = self.now.max(decided.stamp.now);
-        let (command, now) = (decided.command.clone(), decided.stamp.now);
+        let stamped = decided.stamp.now;
+        self.now.wall = self.now.wall.max(stamped.wall);
+        self.now.uptime = self.now.uptime.max(stamped.uptime);
+        let (command, now) = (decided.command.clone(), stamped.wall);
         self.decisions.push((decided, before));
         self.check_invariants(&command, now)
     }

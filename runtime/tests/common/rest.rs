@@ -1,6 +1,6 @@
 //! A quiet world: everything in flight gets on, until all is at rest.
 
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::Millis;
 
 use crate::common::oracle::{Checked, Promise, check, violated};
 use crate::common::store::differences;
@@ -37,8 +37,7 @@ impl World {
     }
 
     fn is_due(&self) -> bool {
-        let now = Timestamp::from_millis(self.now);
-        self.stage.next_deadline().is_some_and(|at| at <= now)
+        self.stage.next_deadline(self.time()) == Some(Millis::ZERO)
     }
 
     /// Lets everything come to rest, moved on by nothing but what the stage asks for. Then
@@ -51,10 +50,10 @@ impl World {
                     return self.check_rest();
                 }
                 // Nothing is in flight: only time can move it.
-                let Some(at) = self.stage.next_deadline() else {
+                let Some(wait) = self.stage.next_deadline(self.time()) else {
                     return violated(Promise::Answered, format!("stuck: {}", self.waiting()));
                 };
-                self.now = self.now.max(at.as_millis());
+                self.now += i64::try_from(wait.get()).unwrap();
             }
             self.beat()?;
         }
@@ -64,9 +63,9 @@ impl World {
     fn waiting(&self) -> String {
         let asked: Vec<_> = self.asked.values().map(|asked| &asked.command).collect();
         format!(
-            "idle {}, next {:?} at {}, queued {:?}, waiting {asked:?}",
+            "idle {}, next in {:?} at {}, queued {:?}, waiting {asked:?}",
             self.stage.is_idle(),
-            self.stage.next_deadline(),
+            self.stage.next_deadline(self.time()),
             self.now,
             self.stage.queued()
         )

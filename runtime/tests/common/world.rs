@@ -9,7 +9,7 @@ use silo_core::shard::view::NeedItem;
 use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 use silo_core::types::task::TaskId;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Now, Timestamp, Uptime};
 use silo_runtime::executor::limits::{Dispatch, StageLimits};
 use silo_runtime::executor::loads::LoadId;
 use silo_runtime::executor::output::{Loaded, Output};
@@ -126,9 +126,14 @@ impl World {
         }
     }
 
+    /// The time by both clocks.
+    pub fn time(&self) -> Now {
+        at(self.now)
+    }
+
     fn stamp(&mut self) -> (u64, Stamp) {
         self.numbers += 1;
-        let now = Timestamp::from_millis(self.now);
+        let now = self.time();
         let entropy = entropy(self.numbers);
         let retention = self.limits.retention;
         let stamp = Stamp {
@@ -272,7 +277,7 @@ impl World {
         if let Some(proof) = self.proof.take_if(|proof| proof.is_done) {
             let late = self.wrong == Some(Wrong::ProofFromItsArrival);
             let at = if late { self.now } else { proof.asked_at };
-            self.stage.proven(Timestamp::from_millis(at));
+            self.stage.proven(crate::common::world::at(at).uptime);
             self.proof_told = Some(at);
         }
         self.drain()
@@ -528,8 +533,17 @@ impl World {
     }
 }
 
+/// A time by both clocks: the process has been running for some time when a run begins.
+pub fn at(millis: i64) -> Now {
+    let uptime = u64::try_from(millis - START).unwrap_or(0) + 12_345;
+    Now {
+        wall: Timestamp::from_millis(millis),
+        uptime: Uptime::from_millis(uptime),
+    }
+}
+
 fn stage(limits: StageLimits, now: i64) -> Stage<u64> {
-    let mut stage = Stage::new(limits, Timestamp::from_millis(now));
+    let mut stage = Stage::new(limits, at(now));
     stage.start_trace();
     stage
 }

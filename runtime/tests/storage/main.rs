@@ -14,6 +14,7 @@ mod clock;
 mod compaction;
 mod config;
 mod fencing;
+mod files;
 mod layout;
 mod probe;
 mod range;

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use silo_runtime::storage::backend::Storage;
+use object_store::memory::InMemory;
+use silo_runtime::storage::backend::{Storage, StoreAbilities};
 use silo_runtime::storage::clock::WallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 use silo_runtime::storage::error::StorageError;
@@ -133,12 +134,13 @@ async fn settings_that_would_break_what_silo_promises_are_refused() {
         );
         assert!(!said.contains("no such setting"), "{said}");
     }
-    // Old metadata of local files is what stops a process that slept.
-    let directory = tempdir().unwrap();
+    // Where nothing can be replaced on condition, old metadata is what stops a process that slept.
     let short = r#"{"garbage_collector_options": {"manifest_options": {"min_age": "1h"}}}"#;
-    let mut on_files = config(short);
-    on_files.backend = files(&directory);
-    let said = Storage::open(&on_files).await.unwrap_err().to_string();
+    let unable = StoreAbilities {
+        conditional_replace: false,
+    };
+    let opened = Storage::with_object_store(Arc::new(InMemory::new()), unable, &config(short));
+    let said = opened.unwrap_err().to_string();
     assert!(said.contains("at least 6 hours"), "{said}");
     Storage::open(&config(short)).await.unwrap();
 }

@@ -103,13 +103,16 @@ async fn metrics_count_what_happened() {
         ("silo_written_bytes_total", ""),
         (
             "silo_store_requests_total",
-            "store=\"wal\",kind=\"put\",result=\"ok\"",
+            "object=\"wal\",kind=\"put\",result=\"ok\"",
         ),
         (
             "silo_store_requests_total",
-            "store=\"data\",kind=\"put\",result=\"ok\"",
+            "object=\"manifest\",kind=\"put\",result=\"ok\"",
         ),
-        ("silo_store_bytes_total", "store=\"wal\",direction=\"sent\""),
+        (
+            "silo_store_bytes_total",
+            "object=\"wal\",direction=\"sent\"",
+        ),
         ("slatedb_db_write_ops_total", ""),
         ("tokio_alive_tasks", ""),
         ("jemalloc_allocated_bytes", ""),

@@ -36,10 +36,8 @@ impl AtWork {
         Self {
             live: BTreeMap::new(),
             // Dispatch before durability may run an attempt twice. A deposed owner confirms leases
-            // for a third of their time; a server's clock that catches up runs half as fast again,
-            // which takes a third off them. A worker counts from before it asked.
-            thirds: (!config.stage.speculative)
-                .then(|| u64::from(has(Family::Owners)) + u64::from(has(Family::Clocks))),
+            // for a third of their time. A worker counts from before it asked.
+            thirds: (!config.stage.speculative).then(|| u64::from(has(Family::Owners))),
             checked: 0,
         }
     }
@@ -65,8 +63,8 @@ impl AtWork {
         let grace = match self.thirds {
             None => At::MAX,
             Some(0) => 0,
-            // By clocks that may be a tenth slow, and say whole milliseconds.
-            Some(thirds) => lease * thirds / 3 + lease / 8 + 5 * MS,
+            // By clocks that say whole milliseconds.
+            Some(thirds) => lease * thirds / 3 + 5 * MS,
         };
         let live = Live {
             run,

@@ -10,7 +10,7 @@ use silo_core::shard::view::Rows;
 use silo_core::shard::{command::Command, decide, fold};
 use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::Now;
 use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::Round;
 
@@ -43,7 +43,7 @@ pub struct Shadow {
     is_recovered: bool,
     /// How much of the shard's history this process knows to be durable.
     view: u64,
-    now: Timestamp,
+    now: Now,
     durable: Round,
     /// Changes by round, not handed over yet.
     open: VecDeque<(Round, Vec<Change>)>,
@@ -88,7 +88,7 @@ impl Shadow {
             is_replayed,
             is_recovered: false,
             view: history,
-            now: Timestamp::MIN,
+            now: Now::default(),
             durable: Round(0),
             open: VecDeque::new(),
             pending: VecDeque::new(),
@@ -112,7 +112,7 @@ impl Shadow {
     }
 
     /// The latest time that something was decided at.
-    pub const fn now(&self) -> Timestamp {
+    pub const fn now(&self) -> Now {
         self.now
     }
 
@@ -154,7 +154,9 @@ impl Shadow {
 
     /// Takes a decision in.
     pub fn fold(&mut self, decided: &Decided) {
-        self.now = self.now.max(decided.stamp.now);
+        let stamped = decided.stamp.now;
+        self.now.wall = self.now.wall.max(stamped.wall);
+        self.now.uptime = self.now.uptime.max(stamped.uptime);
         if self.is_replayed {
             fold(&mut self.soft, &mut self.rows, &decided.decision);
         } else {

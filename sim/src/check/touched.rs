@@ -199,7 +199,7 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided) -> Checked {
     for (key, job) in &touched.jobs {
         fill(rows, key, job, &mut after);
     }
-    let now = decided.stamp.now;
+    let now = decided.stamp.now.wall;
     let mut found = check_step(&touched.before, &after, Some(&decided.command), now);
     for invariant in ALL.iter().filter(|i| OF_JOBS.contains(&i.sigil)) {
         let sigil = invariant.sigil;

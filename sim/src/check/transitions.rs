@@ -56,7 +56,7 @@ pub fn check(touched: &Touched, _: &Rows, decided: &Decided, cover: &mut Cover) 
             format!(
                 "{:?} at {} answered {:?} and made of job {}\n{:?}\n{:?}",
                 decided.command,
-                decided.stamp.now,
+                decided.stamp.now.wall,
                 decided.decision.reply,
                 key.job,
                 job.before,
@@ -70,7 +70,7 @@ pub fn check(touched: &Touched, _: &Rows, decided: &Decided, cover: &mut Cover) 
 fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> bool {
     let (before, after) = (job.before.as_ref(), job.after.as_ref());
     let (from, to) = (at(before), at(after));
-    let now = decided.stamp.now;
+    let now = decided.stamp.now.wall;
     let reply = &decided.decision.reply;
     let waits = |at: At| matches!(at, At::Due | At::Ready);
     let counts = |state: Option<&StateRow>| state.map_or(0, |s| s.attempts_ended);

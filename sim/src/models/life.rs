@@ -25,7 +25,7 @@ use silo_core::types::entropy::Entropy;
 use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
-use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::time::{Millis, Now, Timestamp, Uptime};
 use stateright::{Model, Property};
 
 use crate::models::form::{Ranks, describe};
@@ -120,7 +120,7 @@ pub struct State {
     rows: Rows,
     durable: Rows,
     soft: Soft,
-    now: Timestamp,
+    now: Now,
     drawn: u64,
     left: Budget,
     /// Tasks that workers have.
@@ -207,7 +207,10 @@ impl Model for Life {
             rows: Rows::default(),
             durable: Rows::default(),
             soft: Soft::lost(),
-            now: Timestamp::from_millis(1_000_000),
+            now: Now {
+                wall: Timestamp::from_millis(1_000_000),
+                uptime: Uptime::ZERO,
+            },
             drawn: 0,
             left: self.budget,
             tasks: Vec::new(),
@@ -252,7 +255,7 @@ impl Model for Life {
                 actions.push(Action::Heartbeat(task));
             }
         }
-        if left.clock > 0 && state.soft.next_wake().is_some() {
+        if left.clock > 0 && state.soft.next_wake(state.now).is_some() {
             actions.push(Action::Advance);
         }
         if state.rows != state.durable || !state.waiting.is_empty() {
@@ -367,8 +370,9 @@ impl State {
                         self.run(&Command::Tick);
                     }
                 }
-                if let Some(at) = self.soft.next_wake() {
-                    self.now = self.now.max(at);
+                if let Some(wait) = self.soft.next_wake(self.now) {
+                    self.now.wall = self.now.wall.after(wait);
+                    self.now.uptime = self.now.uptime.after(wait);
                     self.run(&Command::Tick);
                 }
             }
@@ -500,7 +504,7 @@ impl State {
         let mut found = check_all(&image);
         found.extend(check_soft(&image, &self.soft, self.now));
         if let Some((before, command)) = step {
-            found.extend(check_step(before, &image, Some(command), self.now));
+            found.extend(check_step(before, &image, Some(command), self.now.wall));
         }
         if !found.is_empty() {
             self.broken = Some(format!("{found:?}"));
@@ -533,7 +537,7 @@ fn canonical(state: &State) -> Vec<u8> {
     let mut names = Ranks::default();
     let mut text = String::new();
     for rows in [&state.rows, &state.durable] {
-        describe(rows, state.now, &mut names, &mut text);
+        describe(rows, state.now.wall, &mut names, &mut text);
     }
     for task in state.tasks.iter().chain(&state.succeeded) {
         let nonce = names.rank(task.nonce);
@@ -548,12 +552,15 @@ fn canonical(state: &State) -> Vec<u8> {
     }
     for job in 0..8 {
         if let Some(lease) = state.soft.lease(&key(job)) {
-            let left = lease.deadline.since(state.now).get();
+            let left = lease.deadline.since(state.now.uptime).get();
             text.push_str(&format!("{job}:{left}{}", lease.heartbeated));
         }
     }
     let tenant = Tenant::single();
-    let due = state.soft.due(&tenant).map(|at| at.since(state.now).get());
+    let due = state
+        .soft
+        .due(&tenant)
+        .map(|at| at.since(state.now.wall).get());
     let (soft, left) = (state.soft.is_recovered(), state.left);
     let has_work = state.soft.groups().count();
     let drawn = state.drawn.min(8);

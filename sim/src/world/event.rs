@@ -2,7 +2,7 @@
 
 use silo_core::shard::reply::Reply;
 use silo_core::shard::view::NeedItem;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::Uptime;
 use silo_runtime::executor::loads::LoadId;
 use silo_runtime::executor::output::Loaded;
 use silo_runtime::executor::replies::Answer;
@@ -82,9 +82,9 @@ pub enum Event {
     /// Storage flushes on its own.
     OwnFlush(ProcessId),
     /// The manifest is read to prove who owns the shard.
-    ProofRead(ProcessId, Timestamp),
+    ProofRead(ProcessId, Uptime),
     /// A stage hears of that.
-    ProofTold(ProcessId, Timestamp, Proof),
+    ProofTold(ProcessId, Uptime, Proof),
     /// Large data of a reply has been read.
     Completed(ProcessId, Token, Box<Reply>),
     /// Somebody looks whether the shard has an owner.
@@ -233,7 +233,7 @@ impl Event {
             Self::PutTold(process, told) => ((*process).into(), *told as u64),
             Self::Durable(process, seq) => ((*process).into(), *seq),
             Self::ProofRead(process, at) | Self::ProofTold(process, at, _) => {
-                ((*process).into(), at.as_millis().unsigned_abs())
+                ((*process).into(), at.as_millis())
             }
             Self::Completed(process, token, _) => ((*process).into(), token.number),
             Self::Fence(machine, epoch) => ((*machine).into(), *epoch),

@@ -325,7 +325,8 @@ impl<'a> World<'a> {
             && totals.running == 0
             && self.open_calls <= asking
             && self.workers.iter().all(|worker| worker.running() == 0)
-            && soft.next_wake().is_none()
+            && soft.first_due().is_none()
+            && soft.first_expiry().is_none()
             && stage.is_idle()
     }
 
@@ -336,7 +337,7 @@ impl<'a> World<'a> {
             let soft = stage.soft();
             (
                 soft.totals(),
-                soft.next_wake(),
+                (soft.first_due(), soft.first_expiry()),
                 soft.is_recovered(),
                 stage.is_idle(),
             )

@@ -1,6 +1,6 @@
 //! Who owns the shard: opening it, being deposed, objects of the log on their way.
 
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::Uptime;
 use silo_runtime::executor::stage::Stage;
 
 use crate::check::shadow::Shadow;
@@ -90,7 +90,7 @@ impl World<'_> {
         let offset = self.offset_ms(machine);
         // That the shard is ours is proven by the claim, which comes some time after this.
         let mut clock = Clock::new(self.opening_since, offset);
-        let began: Timestamp = clock.read(self.opening_since, offset);
+        let began = clock.read(self.opening_since, offset);
         let shadow = Shadow::new(
             self.bucket.rows().clone(),
             self.check.history.length(),
@@ -224,7 +224,7 @@ impl World<'_> {
     }
 
     /// The manifest is read for a process.
-    pub fn proof_read(&mut self, id: ProcessId, asked_at: Timestamp) {
+    pub fn proof_read(&mut self, id: ProcessId, asked_at: Uptime) {
         let noise = self.noise.number(Of::Manifest, id.into(), !self.events);
         let fails = !self.is_healed && is_hit(noise, self.config.storage.proof_fails);
         let Some(process) = self.processes.get(id as usize) else {

@@ -6,7 +6,7 @@ use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::reply::{Content, Reply};
 use silo_core::types::entropy::Entropy;
 use silo_core::types::retention::Retention;
-use silo_core::types::time::Timestamp;
+use silo_core::types::time::{Now, Uptime};
 use silo_runtime::executor::output::Output;
 use silo_runtime::executor::replies::{Answer, Failure};
 use silo_runtime::executor::stage::Stage;
@@ -87,7 +87,7 @@ impl World<'_> {
         let noise = self.noise;
         let Some(process) = self.processes.get_mut(id as usize) else {
             let entropy = Entropy([0; 16]);
-            let (now, retention) = (Timestamp::MIN, Retention::FOREVER);
+            let (now, retention) = (Now::default(), Retention::FOREVER);
             let stamp = Stamp {
                 now,
                 entropy,
@@ -184,9 +184,10 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
         };
-        if let Some(at) = process.stage.as_ref().and_then(Stage::next_deadline) {
+        let stage = process.stage.as_ref();
+        if let Some(wait) = stage.and_then(|stage| stage.next_deadline(stamp.now)) {
             // A clock that runs slower is looked at again when it is not there yet.
-            let wait = at.since(stamp.now).get().saturating_mul(1_000);
+            let wait = wait.get().saturating_mul(1_000);
             let wait = if wait > 1_000_000 {
                 wait - wait / 3
             } else {
@@ -333,7 +334,7 @@ impl World<'_> {
                 let Some(process) = self.processes.get_mut(id as usize) else {
                     return Ok(());
                 };
-                let asked_at = process.clock.read(now, offset);
+                let asked_at = process.clock.read(now, offset).uptime;
                 let wait = self.manifest_delay(id);
                 self.heap.push(now + wait, Event::ProofRead(id, asked_at));
             }
@@ -524,7 +525,7 @@ impl World<'_> {
     }
 
     /// Somebody has read the manifest for a process.
-    pub fn proof_told(&mut self, id: ProcessId, asked_at: Timestamp, proof: Proof) -> Checked {
+    pub fn proof_told(&mut self, id: ProcessId, asked_at: Uptime, proof: Proof) -> Checked {
         match proof {
             Proof::Theirs => {
                 self.cover.hit(Mark::DeposedByManifest);

@@ -35,7 +35,7 @@ pub(crate) fn decide(heartbeat: &Heartbeat, draft: &mut Draft<'_>) -> Result<Rep
     if lease.worker != heartbeat.worker {
         return Err(Refusal::LeaseOwnerMismatch(task.clone()).into());
     }
-    let deadline = draft.now().after(lease.duration);
+    let deadline = draft.deadline(lease.duration);
     draft.step(SoftStep::Extended {
         key,
         nonce: lease.nonce,

@@ -31,7 +31,7 @@ pub(crate) fn decide(draft: &mut Draft<'_>) -> Result<Reply, Halt> {
     for tenant in soft.due_tenants(now).take(TICK_TENANTS_MAX) {
         gather(&mut need, turn::take(draft, tenant))?;
     }
-    for key in soft.expired(now).take(TICK_LEASES_MAX) {
+    for key in soft.expired(draft.stamp().now.uptime).take(TICK_LEASES_MAX) {
         gather(&mut need, leases::expire(draft, key))?;
     }
     need.settled()?;

@@ -89,7 +89,7 @@ fn found_lease(draft: &mut Draft<'_>, row_key: &Key, value: &[u8]) -> Result<(),
             row
         }
     };
-    let deadline = draft.now().after(row.duration);
+    let deadline = draft.deadline(row.duration);
     draft.step(SoftStep::Found {
         key,
         nonce: row.nonce,
