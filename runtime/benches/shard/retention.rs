@@ -30,10 +30,10 @@ const WORKERS: usize = 8;
 const RUN_MAX: Duration = Duration::from_secs(5400);
 
 /// Garbage is collected after a minute rather than after ten: this much work makes 25 MB of it a
-/// second. Metadata on files stays for six hours whatever is set.
+/// second.
 pub(crate) fn slatedb() -> SlateDbOverrides {
     let soon = serde_json::json!({ "interval": "30s", "min_age": "60s" });
-    let kinds = ["wal", "compacted"];
+    let kinds = ["wal", "compacted", "manifest", "compactions"];
     let options = kinds.map(|kind| (format!("{kind}_options"), soon.clone()));
     let options = serde_json::Map::from_iter(options);
     SlateDbOverrides(serde_json::Map::from_iter([(
