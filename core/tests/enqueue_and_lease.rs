@@ -95,7 +95,7 @@ fn the_same_request_id_with_other_content_is_refused_whatever_differs() {
         ..plain("j")
     };
     shard.enqueue(asked.clone());
-    let edits: [&dyn Fn(&mut Enqueue); 7] = [
+    let edits: [&dyn Fn(&mut Enqueue); 8] = [
         &|e| e.queue = queue("g", 11),
         &|e| e.queue = queue("h", 10),
         &|e| e.start_at = Some(Timestamp::from_millis(0)),
@@ -103,6 +103,7 @@ fn the_same_request_id_with_other_content_is_refused_whatever_differs() {
         &|e| e.max_crashes += 1,
         &|e| e.lease = Some(Millis::new(5000)),
         &|e| e.payload = Bytes::from_static(b"other"),
+        &|e| e.metadata = [("k".to_owned(), "v".to_owned())].into(),
     ];
     for (number, edit) in edits.into_iter().enumerate() {
         let mut other = asked.clone();
@@ -112,6 +113,22 @@ fn the_same_request_id_with_other_content_is_refused_whatever_differs() {
             "edit {number}"
         );
     }
+}
+
+#[test]
+fn the_same_request_may_be_repeated_in_another_trace() {
+    let mut shard = Shard::new();
+    let traced = |span: &str| Enqueue {
+        request: request(1),
+        metadata: [("k", "v"), ("traceparent", span), ("tracestate", span)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..plain("j")
+    };
+    let key = shard.enqueue(traced("one"));
+    assert_eq!(shard.enqueue(traced("two")), key);
+    let metadata = shard.lease_one().metadata;
+    assert_eq!(metadata["traceparent"], "one", "the first stays");
 }
 
 #[test]

@@ -20,7 +20,15 @@ fn a_command_is_told_what_its_job_is() {
     served.enqueue(
         "g",
         "a job",
-        &["{\"n\": 1}", "--priority", "4", "--metadata", "k=ü"],
+        &[
+            "{\"n\": 1}",
+            "--priority",
+            "4",
+            "--metadata",
+            "k=ü",
+            "--metadata",
+            "traceparent=00-a-b-01",
+        ],
     );
     let exec = r#"read payload; test "$payload" = '{"n":1}'; echo "{\"failed\": $?}"; env >&2"#;
     let ran = served.work("g", exec, &["--once", "--worker-id", "me"]);
@@ -51,7 +59,8 @@ fn a_command_is_told_what_its_job_is() {
         "SILO_IS_LAST_ATTEMPT=true",
         "SILO_TASK_GROUP=g",
         "SILO_PRIORITY=4",
-        "SILO_METADATA={\"k\":\"ü\"}",
+        "SILO_METADATA={\"k\":\"ü\",\"traceparent\":\"00-a-b-01\"}",
+        "TRACEPARENT=00-a-b-01",
         &format!("SILO_SHARD={}", shards[0]["shard"].as_str().unwrap()),
         &format!("SILO_SERVER={}", served.site.addr),
     ] {

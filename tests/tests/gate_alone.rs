@@ -2,16 +2,19 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
+use silo_core::shard::commands::enqueue::METADATA_PAIRS_MAX;
 use silo_runtime::metrics::Metrics;
 use silo_runtime::service::gate::budget::Budget;
 use silo_runtime::service::gate::deadline::timeout;
 use silo_runtime::service::gate::metered::RequestRules;
+use silo_runtime::service::gate::trace::join;
 use silo_runtime::service::gate::{GateLayer, Rules};
 use silo_tests::messages::reason;
 use silo_tests::server::Trouble;
@@ -210,5 +213,30 @@ async fn a_callers_trace_is_recorded() -> Result<(), Trouble> {
         let headers = [("traceparent", parent), ("tracestate", text)];
         assert_eq!(traced(&headers).await?, parented, "{text:?}");
     }
+    Ok(())
+}
+
+#[silo::test]
+async fn a_job_belongs_to_its_callers_trace_unless_it_says_otherwise() -> Result<(), Trouble> {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let joined = |own: &[(&str, &str)], header: &str| -> Result<BTreeMap<_, _>, Trouble> {
+        let own = own.iter();
+        let mut metadata = own
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("traceparent"), header.parse()?)]);
+        join(&mut metadata, &headers);
+        Ok(metadata)
+    };
+    let pair = |value: &str| BTreeMap::from([("traceparent".to_owned(), value.to_owned())]);
+    assert_eq!(joined(&[], parent)?, pair(parent));
+    assert_eq!(joined(&[("traceparent", "mine")], parent)?, pair("mine"));
+    assert_eq!(joined(&[], "a stranger's word")?, BTreeMap::new());
+    let keys: Vec<String> = (0..METADATA_PAIRS_MAX).map(|n| n.to_string()).collect();
+    let full: Vec<_> = keys.iter().map(|key| (key.as_str(), "")).collect();
+    assert_eq!(joined(&full, parent)?.len(), METADATA_PAIRS_MAX);
+    assert!(!joined(&full, parent)?.contains_key("traceparent"));
+    assert!(joined(&full[1..], parent)?.contains_key("traceparent"));
     Ok(())
 }

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use crate::client::payload;
 use crate::proto::{EnqueueRequest, Limit, Retention, RetryPolicy};
-use crate::trace::{self, TRACEPARENT};
 
 /// A job to enqueue.
 ///
@@ -48,18 +47,6 @@ impl Enqueue {
             payload: payload.into(),
             ..Self::default()
         }
-    }
-
-    /// The same job, with the current span in its metadata as `traceparent`: the span of a worker
-    /// that looks there, as [`crate::worker::Worker`] does, is its child. Changes nothing when no
-    /// span is current that is exported. Takes one of the job's 16 pairs, and is content: enqueuing
-    /// again with the same request id must be done within the same span.
-    #[must_use]
-    pub fn traced(mut self) -> Self {
-        if let Some(current) = trace::current() {
-            self.metadata.insert(TRACEPARENT.to_owned(), current);
-        }
-        self
     }
 
     /// The request; its shard is filled in when it is known where it goes.

@@ -25,6 +25,7 @@ use crate::service::bulk::{Bulk, STRANGE};
 use crate::service::delivery::Delivery;
 use crate::service::denial::Denial;
 use crate::service::gate::place::Place;
+use crate::service::gate::trace;
 use crate::service::lease::{Leased, gather, leased};
 use crate::service::list::Lists;
 use crate::service::parse::Parser;
@@ -156,7 +157,9 @@ impl Silo for SiloService {
         &self,
         request: Request<proto::EnqueueRequest>,
     ) -> Result<Response<proto::EnqueueResponse>, Status> {
-        let id = bulk::enqueue(&self.node, &self.parser, request.into_inner()).await?;
+        let (headers, _, mut request) = request.into_parts();
+        trace::join(&mut request.metadata, headers.as_ref());
+        let id = bulk::enqueue(&self.node, &self.parser, request).await?;
         self.answer(proto::EnqueueResponse { id })
     }
 
@@ -320,7 +323,10 @@ impl Silo for SiloService {
         &self,
         request: Request<proto::EnqueueBatchRequest>,
     ) -> Result<Response<proto::EnqueueBatchResponse>, Status> {
-        let request = request.into_inner();
+        let (headers, _, mut request) = request.into_parts();
+        for job in &mut request.jobs {
+            trace::join(&mut job.metadata, headers.as_ref());
+        }
         self.answer(bulk::enqueue_batch(&self.node, &self.parser, &self.bulk, request).await?)
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use silo_runtime::trace::TRACEPARENT;
 use silo_runtime::worker::job::{Job, StopCause};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin};
@@ -92,6 +93,10 @@ impl Command {
         match &task.tenant_id {
             Some(tenant) => command.env("SILO_TENANT", tenant),
             None => command.env_remove("SILO_TENANT"),
+        };
+        match task.metadata.get(TRACEPARENT) {
+            Some(parent) => command.env("TRACEPARENT", parent),
+            None => command.env_remove("TRACEPARENT"),
         };
         command.spawn()
     }

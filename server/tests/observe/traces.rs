@@ -57,7 +57,7 @@ async fn from_who_enqueues_to_the_server_and_the_worker_it_is_one_trace() {
     let client = server.client().await;
     // Tried again until the shard is open: what follows is done by its first try.
     client.job("no-such-job", false).await.unwrap_err();
-    let enqueue = async { client.enqueue(Enqueue::new("work", "").traced()).await };
+    let enqueue = async { client.enqueue(Enqueue::new("work", "")).await };
     let id = enqueue.instrument(info_span!("order")).await.unwrap();
     let (done, mut ended) = mpsc::unbounded_channel();
     let handler = move |_job| {

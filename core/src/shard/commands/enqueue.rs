@@ -1,5 +1,6 @@
 //! Enqueue: take a job, or several that are taken all or none. (SILO-JOB-T1)
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use borsh::BorshSerialize;
@@ -29,6 +30,8 @@ pub const MAX_CRASHES_DEFAULT: u32 = 5;
 pub const MAX_CRASHES_MAX: u32 = 1000;
 /// Most metadata pairs.
 pub const METADATA_PAIRS_MAX: usize = 16;
+/// Keys of metadata that say in which trace a job was enqueued (W3C Trace Context).
+pub const TRACE_KEYS: [&str; 2] = ["traceparent", "tracestate"];
 /// A metadata key is shorter than this, in characters (Unicode scalars).
 pub const METADATA_KEY_CHARS_END: usize = 64;
 /// A metadata value is shorter than this, in bytes.
@@ -124,13 +127,19 @@ impl Enqueue {
         id.or_else(|| self.request.map(|request| request.job_id()))
     }
 
-    /// XXH3-128 of everything asked for: tells a repeated call from another one.
+    /// XXH3-128 of everything asked for: tells a repeated call from another one. In which trace it
+    /// was asked is not part of that.
     fn fingerprint(&self) -> [u8; 16] {
         let mut bytes = Vec::new();
+        let mut metadata = Cow::Borrowed(&self.metadata);
+        if TRACE_KEYS.iter().any(|key| metadata.contains_key(*key)) {
+            let is_content = |key: &String, _: &mut String| !TRACE_KEYS.contains(&key.as_str());
+            metadata.to_mut().retain(is_content);
+        }
         // Writing to memory cannot fail.
         let _ = (
             (&self.id, &self.queue, self.start_at, &self.retry),
-            (self.max_crashes, self.lease, &self.metadata),
+            (self.max_crashes, self.lease, metadata.as_ref()),
         )
             .serialize(&mut bytes);
         // Only where it says something: calls of releases that did not know it stay repeatable.

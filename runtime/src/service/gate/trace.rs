@@ -4,15 +4,17 @@
 //! Whatever stands in the headers is a stranger's word. Only what has the right shape is recorded,
 //! so that it can neither break a log's lines nor fill them.
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, Response};
 use opentelemetry::Context;
+use silo_core::shard::commands::enqueue::METADATA_PAIRS_MAX;
 use tonic::{Code, Status};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use crate::trace::remote;
+use crate::trace::{TRACEPARENT, remote};
 
-const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 /// Longest method that is recorded, in bytes; longer ones are not ours.
 const METHOD_BYTES_MAX: usize = 64;
@@ -42,6 +44,19 @@ pub fn span(method: &str, headers: &HeaderMap) -> Span {
         span.record(TRACESTATE, state);
     }
     span
+}
+
+/// Puts the caller's span into the metadata of a job that it enqueues, for the worker's span to
+/// belong to: unless the job names one already, or has no room for it.
+pub fn join(metadata: &mut BTreeMap<String, String>, headers: &HeaderMap) {
+    let parent = only(headers, TRACEPARENT).filter(|text| is_traceparent(text));
+    let has_room = metadata.len() < METADATA_PAIRS_MAX;
+    if let Some(parent) = parent
+        && has_room
+        && !metadata.contains_key(TRACEPARENT)
+    {
+        metadata.insert(TRACEPARENT.to_owned(), parent.to_owned());
+    }
 }
 
 /// Notes in the span of a call how it ended.
