@@ -37,6 +37,8 @@ pub struct Generation(pub u64);
 const SLOT_BYTES: usize = 160;
 /// Slots looked at by one call of [`WorkingSet::shrink`].
 const SHRINK_STEPS_MAX: usize = 1024;
+/// Laps of the hand in one call. Nothing is looked at meanwhile: what two laps spare, all would.
+const LAPS_MAX: u32 = 3;
 
 /// The cache.
 pub struct WorkingSet {
@@ -182,31 +184,44 @@ impl WorkingSet {
     /// Forgets what is cold until the cache is small enough, looking at a bounded number of slots.
     /// A clock (Corbató, 1968): what was looked at since the hand last came by is spared.
     pub fn shrink(&mut self, what: Forgettable) {
-        for _ in 0..SHRINK_STEPS_MAX {
-            if self.bytes <= self.bytes_max {
-                return;
-            }
-            let from = (Bound::Excluded(self.hand.clone()), Bound::Unbounded);
-            let Some((key, slot)) = self.slots.range::<Key, _>(from).next() else {
-                self.hand = Key::new();
-                self.lap_before = self.lap;
-                self.lap = self.generation;
-                if self.slots.is_empty() {
-                    return;
+        let mut steps = SHRINK_STEPS_MAX;
+        let mut laps = 0;
+        while self.bytes > self.bytes_max && steps > 0 && laps < LAPS_MAX {
+            match self.sweep(what, &mut steps) {
+                Swept::Forgettable(key) => {
+                    self.forget(&key);
+                    self.hand = key;
                 }
-                continue;
-            };
-            let key = key.clone();
+                Swept::Paused(key) => self.hand = key,
+                Swept::Lap => {
+                    self.hand = Key::new();
+                    self.lap_before = self.lap;
+                    self.lap = self.generation;
+                    laps = laps.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// Looks from the hand on for a slot that may be forgotten.
+    fn sweep(&self, what: Forgettable, steps: &mut usize) -> Swept {
+        let from = (Bound::Excluded(&self.hand), Bound::Unbounded);
+        let mut before = self.before(&self.hand, true);
+        for (key, slot) in self.slots.range::<Key, _>(from) {
             let used = slot.used.get();
             let is_cold = used < what.unused_since && used < self.lap_before.max(Generation(1));
             let may = slot.round <= what.round
-                && (self.says_nothing(&key, slot)
-                    || (is_cold && !self.ends_gap_in_use(&key, slot, what)));
+                && (slot.says_nothing(before) || (is_cold && !slot.ends_gap_in_use(before, what)));
+            *steps = steps.saturating_sub(1);
             if may {
-                self.forget(&key);
+                return Swept::Forgettable(key.clone());
             }
-            self.hand = key;
+            if *steps == 0 {
+                return Swept::Paused(key.clone());
+            }
+            before = Some(slot);
         }
+        Swept::Lap
     }
 
     /// Forgets everything that may be forgotten, cold or not. For tests and the simulator.
@@ -222,7 +237,7 @@ impl WorkingSet {
         let may = |slot: &Slot| {
             slot.round <= what.round
                 && slot.used.get() < what.unused_since
-                && !self.ends_gap_in_use(key, slot, what)
+                && !slot.ends_gap_in_use(self.before(key, false), what)
         };
         if self.slots.get(key).is_some_and(may) {
             self.forget(key);
@@ -253,25 +268,6 @@ impl WorkingSet {
         }
     }
 
-    /// Whether forgetting the slot would lose where the gap before it ends, and somebody who may
-    /// not lose it has looked at that gap.
-    fn ends_gap_in_use(&self, key: &Key, slot: &Slot, what: Forgettable) -> bool {
-        let before = self.slots.range::<Key, _>(..key).next_back();
-        let joins = slot.value == Value::Absent && slot.gap_known;
-        !joins && before.is_some_and(|(_, b)| b.gap_known && b.used.get() >= what.unused_since)
-    }
-
-    /// Whether forgetting the slot loses no knowledge: an absent key between two known gaps, or a
-    /// mark that ends no gap.
-    fn says_nothing(&self, key: &Key, slot: &Slot) -> bool {
-        let gap_before = self.gap_known_at(key);
-        match slot.value {
-            Value::Absent => slot.gap_known && gap_before,
-            Value::Unknown => !gap_before,
-            Value::Present(_) => false,
-        }
-    }
-
     fn insert_mark(&mut self, key: &Key, value: Value, gap_known: bool) {
         self.bytes = self.bytes.saturating_add(cost(key, &value));
         let used = Cell::new(self.generation);
@@ -288,9 +284,49 @@ impl WorkingSet {
 
     /// Whether `key`, when it has no slot, is known to be absent: it lies in a known gap.
     fn gap_known_at(&self, key: &Key) -> bool {
-        let before = self.slots.range::<Key, _>(..key).next_back();
-        before.is_some_and(|(_, slot)| slot.gap_known)
+        self.before(key, false).is_some_and(|slot| slot.gap_known)
     }
+
+    /// The last slot before `key`, or at it.
+    fn before(&self, key: &Key, at_it_too: bool) -> Option<&Slot> {
+        let end = if at_it_too {
+            Bound::Included(key)
+        } else {
+            Bound::Excluded(key)
+        };
+        let mut slots = self.slots.range::<Key, _>((Bound::Unbounded, end));
+        slots.next_back().map(|(_, slot)| slot)
+    }
+}
+
+impl Slot {
+    /// Whether forgetting the slot would lose where the gap before it ends, and somebody who may
+    /// not lose it has looked at that gap.
+    fn ends_gap_in_use(&self, before: Option<&Self>, what: Forgettable) -> bool {
+        let joins = self.value == Value::Absent && self.gap_known;
+        !joins && before.is_some_and(|b| b.gap_known && b.used.get() >= what.unused_since)
+    }
+
+    /// Whether forgetting the slot loses no knowledge: an absent key between two known gaps, or a
+    /// mark that ends no gap.
+    fn says_nothing(&self, before: Option<&Self>) -> bool {
+        let gap_before = before.is_some_and(|slot| slot.gap_known);
+        match self.value {
+            Value::Absent => self.gap_known && gap_before,
+            Value::Unknown => !gap_before,
+            Value::Present(_) => false,
+        }
+    }
+}
+
+/// What the hand of the clock came to.
+enum Swept {
+    /// A slot that may be forgotten.
+    Forgettable(Key),
+    /// It has looked at enough slots for now, and this is the last of them.
+    Paused(Key),
+    /// The end: it goes on from the beginning.
+    Lap,
 }
 
 /// Reads on behalf of one judgement.
