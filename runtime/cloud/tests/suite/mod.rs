@@ -16,6 +16,7 @@ use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig, WalConfig};
 use silo_runtime::storage::error::{StorageError, WriteError};
+use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
 use silo_runtime::storage::shard::ShardStore;
 
 /// No variable at all: the tests name everything.
@@ -148,14 +149,26 @@ pub(crate) async fn logs_in_a_store_of_their_own_are_read_and_deleted_with_the_r
     }
 }
 
-pub(crate) async fn garbage_is_collected_behind_a_boundary(fresh: impl Fn() -> BackendConfig) {
-    let mut config = config(fresh());
-    config.slatedb = serde_json::from_str(
+/// A garbage collector that does not wait.
+pub(crate) fn impatient_collector() -> SlateDbOverrides {
+    serde_json::from_str(
         r#"{"garbage_collector_options": {
             "wal_options": {"interval": "100ms", "min_age": "0s"},
             "manifest_options": {"interval": "100ms", "min_age": "0s"}}}"#,
     )
-    .unwrap();
+    .unwrap()
+}
+
+/// How many versions of manifests there are.
+pub(crate) async fn manifests(storage: &Storage) -> usize {
+    let found = objects(storage.object_store().as_ref()).await;
+    let is_manifest = |path: &&String| path.ends_with(".manifest");
+    found.iter().filter(is_manifest).count()
+}
+
+pub(crate) async fn garbage_is_collected_behind_a_boundary(fresh: impl Fn() -> BackendConfig) {
+    let mut config = config(fresh());
+    config.slatedb = impatient_collector();
     let storage = opened(&config).await;
     let store = first_shard(&storage).await;
     for _ in 0..5 {
