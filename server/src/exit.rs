@@ -8,6 +8,7 @@ use miette::Report;
 use silo_runtime::client::error::Error as ClientError;
 use tonic::Code;
 
+use crate::connect::ConnectError;
 use crate::input::InputError;
 use crate::job::import::NotImported;
 use crate::job::view::NotWell;
@@ -67,6 +68,9 @@ impl Exit {
             return Self::Refused;
         }
         if report.downcast_ref::<InputError>().is_some() {
+            return Self::Usage;
+        }
+        if let Some(ConnectError::File { .. }) = report.downcast_ref() {
             return Self::Usage;
         }
         if let Some(OutputError::Write(cause)) = report.downcast_ref()

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// The most that one file, or one line, may hold, in bytes: no server takes more in a message.
 const BYTES_MAX: u64 = 128 << 20;
 
-/// Nobody waits longer for a line.
+/// Nobody waits longer, for a line or for anything else.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is wrong with what was given.

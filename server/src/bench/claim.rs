@@ -30,7 +30,7 @@ const FILL_CALLERS: u32 = 8;
 /// If there is no server, or its metrics cannot be read.
 pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, BenchError> {
     let ClaimArgs { queue, load, place } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let fill = Crew::new(&site.loader, stop);
     let wanted = queue.depth.saturating_add(queue.consumed);
     let until = later(Instant::now(), Duration::from_secs(queue.fill));

@@ -21,7 +21,7 @@ pub(crate) async fn run(args: &EnqueueArgs, stop: &Stop) -> Result<Measured, Ben
         load,
         place,
     } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let meter = site.meter().await?;
     let callers = crew.enqueue(&Wishes {

@@ -32,7 +32,7 @@ const LEAD: Duration = Duration::from_millis(50);
 /// If there is no server, or its metrics cannot be read.
 pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, BenchError> {
     let LatencyArgs { pace, load, place } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let meter = site.meter().await?;
     let schedule = Schedule {

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &LifecycleArgs, stop: &Stop) -> Result<Measured, B
         load,
         place,
     } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let room = Arc::new(Semaphore::new(BACKLOG_MAX));
     let meter = site.meter().await?;

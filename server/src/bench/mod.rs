@@ -89,6 +89,9 @@ pub(crate) enum BenchError {
     #[error("interrupted twice: nothing is shown")]
     #[diagnostic(code(silo::bench::interrupted))]
     Interrupted,
+    #[error("interrupted before anything was measured")]
+    #[diagnostic(code(silo::bench::interrupted))]
+    NotBegun,
     #[error(transparent)]
     #[diagnostic(transparent)]
     Connect(#[from] ConnectError),
@@ -159,13 +162,16 @@ async fn run_all(
         }
         say_what(what);
         let measured = match what {
-            What::Enqueue(args) => enqueue::run(args, stop).await?,
-            What::Lifecycle(args) => lifecycle::run(args, stop).await?,
-            What::Latency(args) => latency::run(args, stop).await?,
-            What::Claim(args) => claim::run(args, stop).await?,
-            What::Idle(args) => idle::run(args, stop).await?,
+            What::Enqueue(args) => enqueue::run(args, stop).await,
+            What::Lifecycle(args) => lifecycle::run(args, stop).await,
+            What::Latency(args) => latency::run(args, stop).await,
+            What::Claim(args) => claim::run(args, stop).await,
+            What::Idle(args) => idle::run(args, stop).await,
         };
-        results.push(measured);
+        match measured {
+            Err(BenchError::NotBegun) if !results.is_empty() => break,
+            measured => results.push(measured?),
+        }
     }
     Ok(())
 }

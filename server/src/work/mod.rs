@@ -121,8 +121,12 @@ pub(crate) fn run(work: Work, output: Output) -> miette::Result<Exit> {
         .build()
         .map_err(ConnectError::System)?;
     let ended = runtime.block_on(async {
-        let stop = Stop::listen().map_err(ConnectError::System)?;
-        let client = work.connect.client().await?;
+        let mut stop = Stop::listen().map_err(ConnectError::System)?;
+        let client = tokio::select! {
+            client = work.connect.client() => client?,
+            // It has taken no job yet.
+            _ = stop.heard() => return Ok(Exit::Done),
+        };
         work.until_done(client, output, stop).await
     });
     runtime.shutdown_background();
