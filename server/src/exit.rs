@@ -8,6 +8,7 @@ use miette::Report;
 use silo_runtime::client::error::Error as ClientError;
 use tonic::Code;
 
+use crate::bench::BenchError;
 use crate::connect::ConnectError;
 use crate::input::InputError;
 use crate::job::import::NotImported;
@@ -70,7 +71,11 @@ impl Exit {
         if report.downcast_ref::<InputError>().is_some() {
             return Self::Usage;
         }
-        if let Some(ConnectError::File { .. }) = report.downcast_ref() {
+        let connecting = report.downcast_ref().or(match report.downcast_ref() {
+            Some(BenchError::Connect(error)) => Some(error),
+            _ => None,
+        });
+        if let Some(ConnectError::File { .. }) = connecting {
             return Self::Usage;
         }
         if let Some(OutputError::Write(cause)) = report.downcast_ref()

@@ -176,7 +176,9 @@ pub(crate) fn of_usage(error: &clap::Error) -> Exit {
         let text = error.render().to_string();
         let text = text.trim_end().trim_start_matches("error: ");
         let (message, help) = match error.kind() {
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ("a command is missing", text),
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ("a command is missing", text)
+            }
             _ => text.split_once("\n\n").unwrap_or((text, "")),
         };
         let told = Told {

@@ -42,6 +42,9 @@ pub(crate) enum InputError {
         help("docs/reference/command-line.md says what a job may have")
     )]
     Job { what: String, why: String },
+    #[error("--metadata gives two values to {key}")]
+    #[diagnostic(code(silo::input::twice), help("one of them would be lost"))]
+    Twice { key: String },
     #[error("standard input is not UTF-8")]
     #[diagnostic(code(silo::input::utf8))]
     Utf8,

@@ -55,6 +55,9 @@ use crate::serve::ServeError;
 /// The standard set stops after so long, whatever it has got to.
 const STANDARD_MAX: Duration = Duration::from_secs(170);
 
+/// Workers that end what a benchmark has left behind.
+const WORK_OFF_WORKERS: u32 = 16;
+
 /// Why nothing could be measured.
 #[derive(Debug, Error, Diagnostic)]
 pub(crate) enum BenchError {
@@ -195,7 +198,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
     let enqueue = |batch| {
         What::Enqueue(EnqueueArgs {
             amount: amount(batch),
-            load: load.clone(),
+            callers: load.callers.clone(),
+            payload: load.payload.clone(),
             place: place.clone(),
         })
     };
@@ -212,7 +216,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
                 rate: 500,
                 duration: 10,
             },
-            load: load.clone(),
+            workers: load.workers.clone(),
+            payload: load.payload.clone(),
             place: place.clone(),
         }),
         What::Claim(ClaimArgs {
@@ -222,7 +227,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
                 samples: 1000,
                 fill: 60,
             },
-            load: load.clone(),
+            workers: load.workers.clone(),
+            payload: load.payload.clone(),
             place: place.clone(),
         }),
         What::Idle(IdleArgs {
@@ -233,12 +239,12 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
 }
 
 /// Ends the jobs that a benchmark has left on a server that is not its own.
-async fn work_off(site: &Site, crew: &Crew, load: &LoadArgs) {
+async fn work_off(site: &Site, crew: &Crew) {
     if !site.is_elsewhere() {
         return;
     }
     let shift = Shift {
-        workers: load.workers,
+        workers: WORK_OFF_WORKERS,
         tasks: 1000,
         left: None,
         done: CancellationToken::new(),

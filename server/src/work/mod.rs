@@ -45,6 +45,8 @@ const STOP_GRACE_MORE: Duration = Duration::from_secs(5);
 ///
 /// SIGTERM and SIGINT let running commands end; a second one stops them and gives their jobs back.
 #[derive(Clone, Debug, Parser)]
+// It takes the jobs of all tenants.
+#[command(mut_arg("tenant", |arg| arg.hide(true)))]
 pub(crate) struct Work {
     /// Whose jobs to run.
     #[arg(long, value_name = "GROUP", env = "SILO_TASK_GROUP")]
