@@ -24,7 +24,10 @@ pub(crate) fn parse() -> Result<Cli, Error> {
     let words: Vec<_> = std::env::args_os().collect();
     let command = Cli::command();
     let said = said(&command, &words);
-    let is_said = |arg: &Arg| arg.get_env().is_some_and(|it| said.iter().any(|said| said == it));
+    let is_said = |arg: &Arg| {
+        arg.get_env()
+            .is_some_and(|it| said.iter().any(|said| said == it))
+    };
     let mut command = without(command, &|arg| is_void(arg) || is_said(arg));
     loop {
         let error = match command.try_get_matches_from_mut(&words) {
@@ -50,7 +53,13 @@ pub(crate) fn parse() -> Result<Cli, Error> {
 
 /// The same command line, where some variables count as not set.
 fn without(command: Command, is_out: &dyn Fn(&Arg) -> bool) -> Command {
-    let command = command.mut_args(|arg| if is_out(&arg) { arg.env(None::<&str>) } else { arg });
+    let command = command.mut_args(|arg| {
+        if is_out(&arg) {
+            arg.env(None::<&str>)
+        } else {
+            arg
+        }
+    });
     command.mut_subcommands(|command| without(command, is_out))
 }
 

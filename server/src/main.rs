@@ -107,7 +107,8 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
             config::verb::run(&args, outer.as_deref(), environment, output)
         }
         (None, None) if output == Output::Json => {
-            let missing = Cli::command().error(ErrorKind::MissingSubcommand, "a command is missing");
+            let missing =
+                Cli::command().error(ErrorKind::MissingSubcommand, "a command is missing");
             Ok(failure::of_usage(&missing).into())
         }
         (None, None) => {

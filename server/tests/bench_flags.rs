@@ -42,7 +42,10 @@ fn it_lasts_as_long_as_it_is_told() {
         ("idle --duration 1", 30.0),
     ] {
         let seconds = seconds(words);
-        assert!((0.5..default * 0.9).contains(&seconds), "{words}: {seconds}");
+        assert!(
+            (0.5..default * 0.9).contains(&seconds),
+            "{words}: {seconds}"
+        );
     }
     // It is given up when the queue is not full in time.
     let late = bench("claim --fill 1 --depth 10000000", &["--store", "memory"]);
@@ -62,7 +65,10 @@ fn it_does_as_much_as_it_is_told() {
         let shown = shown(words, &["--store", "memory"]);
         assert_eq!(shown["results"][0]["jobs"], jobs, "{words}: {shown:#}");
     }
-    let shown = shown("claim --depth 9 --consumed 3 --samples 5", &["--store", "memory"]);
+    let shown = shown(
+        "claim --depth 9 --consumed 3 --samples 5",
+        &["--store", "memory"],
+    );
     let parameters = &shown["results"][0]["parameters"];
     assert_eq!(
         (&parameters["depth"], &parameters["consumed"]),
@@ -92,7 +98,13 @@ fn it_tells_what_it_was_made_with() {
         ),
         (
             "latency",
-            [&load[2..], &work, &tenants, &["--rate", "7", "--duration", "1"]].concat(),
+            [
+                &load[2..],
+                &work,
+                &tenants,
+                &["--rate", "7", "--duration", "1"],
+            ]
+            .concat(),
             json!({"payload_bytes": 99, "rate": 7, "tasks": 5, "tenants": 6, "workers": 2}),
         ),
         (
@@ -106,7 +118,11 @@ fn it_tells_what_it_was_made_with() {
             .concat(),
             json!({"consumed": 4, "depth": 8, "payload_bytes": 99, "tenants": 6}),
         ),
-        ("idle", [&tenants[..], &["--duration", "1"]].concat(), json!({})),
+        (
+            "idle",
+            [&tenants[..], &["--duration", "1"]].concat(),
+            json!({}),
+        ),
     ] {
         let shown = shown(name, &[&flags[..], &place].concat());
         assert_eq!(shown["results"][0]["parameters"], told, "{name}");
@@ -135,7 +151,10 @@ fn each_keeps_files_where_and_as_it_is_told() {
         let nowhere = bench(words, &["--data", "/no/such/folder"]);
         assert_eq!(nowhere.code, Some(1), "{words}: {nowhere:?}");
         let said = &nowhere.errors()[0]["causes"][0];
-        assert!(said.as_str().unwrap().contains("/no/such/folder/"), "{said}");
+        assert!(
+            said.as_str().unwrap().contains("/no/such/folder/"),
+            "{said}"
+        );
         let fsync = |flags: &[&str]| shown(words, flags)["setting"]["fsync"].clone();
         assert_eq!(fsync(&["--no-fsync", "--store", "fs"]), false, "{words}");
         assert_eq!(fsync(&["--no-fsync", "--fsync"]), true, "{words}");
@@ -153,7 +172,14 @@ fn a_servers_jobs_are_of_the_tenants_that_are_named() {
     };
     // Wait until it answers.
     assert!(list("bench-0").is_empty());
-    let wide = ["--server", &addr, "--tenants", "2", "--payload-bytes", "1000"];
+    let wide = [
+        "--server",
+        &addr,
+        "--tenants",
+        "2",
+        "--payload-bytes",
+        "1000",
+    ];
     for (words, jobs) in [
         ("enqueue --jobs 8 --callers 2", 8),
         ("lifecycle --jobs 8 --callers 2", 8),
@@ -199,7 +225,10 @@ fn what_a_server_costs_is_read_where_it_is_told() {
         assert!(with["results"][0]["resident_bytes"].is_number(), "{words}");
         let without = shown(words, &["--server", &addr]);
         assert!(without["results"][0]["resident_bytes"].is_null(), "{words}");
-        let wrong = bench(words, &["--server", &addr, "--metrics", "http://127.0.0.1:1/"]);
+        let wrong = bench(
+            words,
+            &["--server", &addr, "--metrics", "http://127.0.0.1:1/"],
+        );
         assert_eq!(wrong.errors()[0]["code"], "silo::bench::metrics", "{words}");
     }
 }
@@ -235,21 +264,20 @@ fn standard(flags: &[&str], has_begun: impl Fn() -> bool) -> Value {
 fn the_standard_set_is_made_with_the_same_flags() {
     let folder = tempfile::tempdir().unwrap();
     let load = ["--callers", "3", "--payload-bytes", "99", "--tenants", "6"];
-    let place = ["--shards", "3", "--connections", "1", "--no-fsync"];
+    let place = ["--shards", "3", "--no-fsync"];
     let data = ["--data", folder.path().to_str().unwrap()];
     // It is made while its shards are opened; a flush has made these.
     let has_begun = || files(folder.path()) > 100;
-    let more = ["--target", "own-server", "--store", "fs"];
+    let more = ["--target", "in-process", "--store", "fs"];
     let shown = standard(&[&load[..], &place, &data, &more].concat(), has_begun);
     let told = json!({"batch": 1, "callers": 3, "payload_bytes": 99, "tenants": 6});
     assert_eq!(shown["results"][0]["parameters"], told);
     assert_eq!(shown["results"][0]["stopped_early"], "interrupted");
     for (key, value) in [
-        ("target", json!("own-server")),
+        ("target", json!("in-process")),
         ("store", json!("fs")),
         ("fsync", json!(false)),
         ("shards", json!(3)),
-        ("connections", json!(1)),
     ] {
         assert_eq!(shown["setting"][key], value, "{key}");
     }
@@ -260,14 +288,28 @@ fn the_standard_set_is_made_with_the_same_flags() {
 fn the_standard_set_measures_a_server_that_runs() {
     let metrics = free_addr().to_string();
     let site = process::Site::new();
-    let server = site.start_within(&[("SILO_METRICS_ADDR", &metrics)]);
+    let server = site.start_with_metrics("[tenancy]\nenabled = true", &metrics);
     let served = Served { site, server };
     served.run(&["shard", "list"]).well();
     let addr = served.site.addr.to_string();
     let url = format!("http://{metrics}/metrics");
-    let flags = ["--server", &addr, "--metrics", &url, "--callers", "2"];
-    let has_begun = || !served.run(&["job", "list", "--ids"]).out.is_empty();
+    let flags = [
+        "--server",
+        &addr,
+        "--metrics",
+        &url,
+        "--connections",
+        "1",
+        "--tenant",
+        "own",
+    ];
+    let args = ["job", "list", "--ids", "--tenant", "own"];
+    let has_begun = || !served.run(&args).out.is_empty();
     let shown = standard(&flags, has_begun);
     assert_eq!(shown["setting"]["server"], addr);
-    assert!(shown["results"][0]["resident_bytes"].is_number(), "{shown:#}");
+    assert_eq!(shown["setting"]["connections"], 1);
+    assert!(
+        shown["results"][0]["resident_bytes"].is_number(),
+        "{shown:#}"
+    );
 }

@@ -102,7 +102,11 @@ fn every_command_looks_for_its_server_where_it_is_told_and_as_long() {
     let began = Instant::now();
     let all = [&MORE[..], &[STANDARD]].concat();
     each(&all, &flags, |name, ran| {
-        assert_eq!((ran.code, ran.out.as_str()), (Some(6), ""), "{name}: {ran:?}");
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (Some(6), ""),
+            "{name}: {ran:?}"
+        );
         let errors = ran.errors();
         let [error] = &errors[..] else {
             panic!("{name}: {ran:?}");
@@ -126,7 +130,10 @@ fn every_command_shows_the_token() {
     let all = [&MORE[..], &[STANDARD]].concat();
     each(&all, &wrong.each_ref().map(String::as_str), |name, ran| {
         assert_eq!(ran.code, Some(7), "{name}: {ran:?}");
-        assert!(ran.err.contains("silo::call::token_invalid"), "{name}: {ran:?}");
+        assert!(
+            ran.err.contains("silo::call::token_invalid"),
+            "{name}: {ran:?}"
+        );
     });
     let right = with("open sesame");
     each(&MORE, &right.each_ref().map(String::as_str), |name, ran| {
@@ -169,9 +176,13 @@ fn every_command_speaks_tls() {
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         each(commands, &flags, check);
     };
-    run(flags(&ca, "silo.test", true, "60000"), &MORE, |name, ran| {
-        assert!(is_answer(&ran), "{name}: {ran:?}");
-    });
+    run(
+        flags(&ca, "silo.test", true, "60000"),
+        &MORE,
+        |name, ran| {
+            assert!(is_answer(&ran), "{name}: {ran:?}");
+        },
+    );
     let all = [&MORE[..], &[STANDARD]].concat();
     for (ca, domain, is_known) in [
         (&other_ca, "silo.test", true),
@@ -182,10 +193,17 @@ fn every_command_speaks_tls() {
             assert_eq!(ran.code, Some(6), "{name}: {ran:?}");
         });
     }
-    run(flags("no-such.pem", "silo.test", true, "60"), &all, |name, ran| {
-        assert_eq!(ran.code, Some(2), "{name}: {ran:?}");
-        assert!(ran.err.contains("cannot read no-such.pem"), "{name}: {ran:?}");
-    });
+    run(
+        flags("no-such.pem", "silo.test", true, "60"),
+        &all,
+        |name, ran| {
+            assert_eq!(ran.code, Some(2), "{name}: {ran:?}");
+            assert!(
+                ran.err.contains("cannot read no-such.pem"),
+                "{name}: {ran:?}"
+            );
+        },
+    );
 }
 
 #[silo::test]
@@ -213,17 +231,31 @@ fn every_command_that_has_one_names_its_tenant() {
     names.sort_unstable();
     assert_eq!(having, names);
     // To another tenant the job is not there. These have no job that they could miss.
-    let blind = ["job enqueue", "job list", "job delete", "job import", "job quarantined"];
+    let blind = [
+        "job enqueue",
+        "job list",
+        "job delete",
+        "job import",
+        "job quarantined",
+    ];
     let looking: Vec<_> = named
         .iter()
         .copied()
         .filter(|(name, _)| !blind.contains(name))
         .collect();
-    each(&looking, &of("other").each_ref().map(String::as_str), |name, ran| {
-        assert_eq!(ran.code, Some(4), "{name}: {ran:?}");
-        assert_eq!(ran.errors()[0]["code"], "silo::call::job_not_found");
-    });
-    let list = |tenant: &str| served.run(&["job", "list", "--ids", "--tenant", tenant]).well();
+    each(
+        &looking,
+        &of("other").each_ref().map(String::as_str),
+        |name, ran| {
+            assert_eq!(ran.code, Some(4), "{name}: {ran:?}");
+            assert_eq!(ran.errors()[0]["code"], "silo::call::job_not_found");
+        },
+    );
+    let list = |tenant: &str| {
+        served
+            .run(&["job", "list", "--ids", "--tenant", tenant])
+            .well()
+    };
     assert_eq!((list("acme").as_str(), list("other").as_str()), ("x", ""));
     let run = |tenant: &str, args: &[&str], stdin: &str| {
         served.run_on(stdin, &[args, &["--tenant", tenant]].concat())

@@ -38,8 +38,15 @@ fn a_word_goes_before_a_variable_that_contradicts_it() {
     let file = served.site.config_at(served.site.addr, "");
     let file = file.to_str().unwrap();
     let other = [("SILO_CONFIG", "no-such.toml")];
-    for args in [&["-c", file, "config", "check"][..], &["config", "check", file]] {
-        assert!(within(silo(), &other, args).well().starts_with(&format!("ok: {file}\n")));
+    for args in [
+        &["-c", file, "config", "check"][..],
+        &["config", "check", file],
+    ] {
+        assert!(
+            within(silo(), &other, args)
+                .well()
+                .starts_with(&format!("ok: {file}\n"))
+        );
     }
 }
 
@@ -131,7 +138,12 @@ fn a_wrong_variable_is_named() {
 
 #[silo::test]
 fn a_command_that_is_missing_is_told_as_json() {
-    for args in [&["--output", "json"][..], &["job", "--output", "json"]] {
+    for args in [
+        &["--output", "json"][..],
+        &["job", "--output", "json"],
+        &["shard", "--output", "json"],
+        &["config", "--output", "json"],
+    ] {
         let told = within(silo(), &[], args);
         assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{told:?}");
         let errors = told.errors();

@@ -134,7 +134,15 @@ fn leases_are_kept_while_nobody_reads_what_a_worker_says() {
     let exec = "yes | head -c 200000 >&2";
     let mut command: Command = served.silo();
     let mut worker = command
-        .args(["work", "--task-group", "g", "--concurrency", "8", "--exec", exec])
+        .args([
+            "work",
+            "--task-group",
+            "g",
+            "--concurrency",
+            "8",
+            "--exec",
+            exec,
+        ])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -175,18 +183,44 @@ fn the_longest_times_are_not_none() {
     assert!(draining.ended().success());
 }
 
+/// A lease of the server's own length would outlast the test.
+const LONG_LEASES: &str = "[leases]\ndefault_ms = 3600000";
+
 #[silo::test]
 fn a_worker_that_is_killed_gives_its_job_to_another() {
-    let served = Served::new();
-    served.enqueue("g", "a", &["--lease-ms", "1000", "--max-crashes", "5"]);
-    let pipe = served.pipe("pipe");
-    let first = served.worker("g", &format!("echo up >&2; cat {pipe:?}"), &[]);
-    first.says("[a] up");
-    // kill -9.
-    drop(first);
-    let ran = served.work("g", "echo again", &["--once"]);
+    let served = Served::with(LONG_LEASES);
+    let short = ["--lease-ms", "1000"];
+    for (group, of_job, of_worker) in [("g", &short[..], &[][..]), ("h", &[], &short)] {
+        served.enqueue(group, group, of_job);
+        let pipe = served.pipe(&format!("pipe-{group}"));
+        let first = served.worker(group, &format!("echo up >&2; cat {pipe:?}"), of_worker);
+        first.says(&format!("[{group}] up"));
+        // kill -9.
+        drop(first);
+        let ran = served.work(group, "echo again", &["--once"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(served.run(&["job", "result", group]).well(), "\"again\"");
+        // The command of the first runs to its end, and nobody hears of that.
+        std::fs::write(&pipe, "7").unwrap();
+    }
+}
+
+#[silo::test]
+fn a_job_survives_as_many_crashes_as_it_may() {
+    let served = Served::with(LONG_LEASES);
+    let lease = ["--lease-ms", "1000"];
+    for (id, crashes) in [("frail", "0"), ("tough", "1")] {
+        served.enqueue(id, id, &[&lease[..], &["--max-crashes", crashes]].concat());
+        // Its lease was extended: only then it is a crash.
+        let worker = served.worker(id, "sleep 1; echo later >&2; sleep 5", &[]);
+        worker.says(&format!("[{id}] later"));
+        drop(worker);
+    }
+    let frail = served.run(&["job", "wait", "frail"]).failed(8);
+    assert!(frail.contains("WORKER_CRASHED"), "{frail}");
+    let ran = served.work("tough", "echo 1", &["--once"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(served.run(&["job", "result", "a"]).well(), "\"again\"");
-    // The command of the first runs to its end, and nobody hears of that.
-    std::fs::write(&pipe, "7").unwrap();
+    assert_eq!(served.run(&["job", "wait", "tough"]).well(), "1");
+    let job = served.job("tough");
+    assert_eq!(job["attempts"].as_array().unwrap().len(), 2, "{job}");
 }

@@ -23,6 +23,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, client: Client, output: Output) -> miette::Result<Exit> {
         let act = async |shard: &str| client.compact_shard(shard).await;
-        self.shards.each_status(&client, output, "compact", act).await
+        self.shards
+            .each_status(&client, output, "compact", act)
+            .await
     }
 }
