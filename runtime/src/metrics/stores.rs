@@ -108,6 +108,15 @@ impl StoreMetrics {
     }
 }
 
+/// Whether a store was asked at all. What it cannot do its client says by itself: SlateDB tries
+/// every put with an attribute first, which files do not have.
+const fn is_request<T>(answer: &Result<T>) -> bool {
+    !matches!(
+        answer,
+        Err(Error::NotImplemented { .. } | Error::NotSupported { .. })
+    )
+}
+
 /// What came of a request that went wrong. Much of this is how a store answers a question.
 fn name(error: &Error) -> &'static str {
     match error {
@@ -155,7 +164,9 @@ impl Counting {
     ) -> Result<T> {
         let began = Instant::now();
         let answer = request.await;
-        self.metrics.ended(of, began, &answer);
+        if is_request(&answer) {
+            self.metrics.ended(of, began, &answer);
+        }
         answer
     }
 
@@ -227,9 +238,13 @@ impl ObjectStore for Counting {
         options: PutOptions,
     ) -> Result<PutResult> {
         let (store, kind) = (store_of(location), "put");
-        self.metrics.moved(store, "sent", payload.content_length());
+        let length = payload.content_length();
         let put = self.inner.put_opts(location, payload, options);
-        self.count(Kind { store, kind }, put).await
+        let answer = self.count(Kind { store, kind }, put).await;
+        if is_request(&answer) {
+            self.metrics.moved(store, "sent", length);
+        }
+        answer
     }
 
     async fn put_multipart_opts(
