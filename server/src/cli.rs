@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::args::Bench;
@@ -64,6 +65,10 @@ pub(crate) struct Serve {
     #[arg(short, long, value_name = "FILE", env = "SILO_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Stop when standard input ends: whoever started the server has gone.
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+
     #[command(flatten)]
     pub(crate) observe: ObserveArgs,
 }
@@ -89,7 +94,7 @@ pub(crate) struct Dev {
     pub(crate) grpc_addr: SocketAddr,
 
     /// Whether callers name a tenant.
-    #[arg(long, env = "SILO_TENANCY")]
+    #[arg(long, env = "SILO_TENANCY", value_parser = BoolishValueParser::new())]
     pub(crate) tenancy: bool,
 
     #[command(flatten)]

@@ -74,7 +74,10 @@ pub(crate) enum ConnectError {
     #[diagnostic(code(silo::connect::system))]
     System(#[source] std::io::Error),
     #[error("cannot read {}", path.display())]
-    #[diagnostic(code(silo::connect::file))]
+    #[diagnostic(
+        code(silo::connect::file),
+        help("check the path that --tls-ca, --tls-cert or --tls-key names")
+    )]
     File {
         path: PathBuf,
         #[source]

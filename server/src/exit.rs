@@ -8,6 +8,8 @@ use miette::Report;
 use silo_runtime::client::error::Error as ClientError;
 use tonic::Code;
 
+use crate::bench::BenchError;
+use crate::connect::ConnectError;
 use crate::input::InputError;
 use crate::job::import::NotImported;
 use crate::job::view::NotWell;
@@ -67,6 +69,13 @@ impl Exit {
             return Self::Refused;
         }
         if report.downcast_ref::<InputError>().is_some() {
+            return Self::Usage;
+        }
+        let connecting = report.downcast_ref().or(match report.downcast_ref() {
+            Some(BenchError::Connect(error)) => Some(error),
+            _ => None,
+        });
+        if let Some(ConnectError::File { .. }) = connecting {
             return Self::Usage;
         }
         if let Some(OutputError::Write(cause)) = report.downcast_ref()

@@ -3,10 +3,12 @@
 //! A call that failed is a [`CallFailed`]: its code is `silo::call::` and the server's reason, and
 //! where something can be done about it, its help says what.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write as _;
 
-use miette::{Diagnostic, MietteHandlerOpts, Report};
+use clap::error::ErrorKind;
+use miette::{Diagnostic, MietteHandlerOpts, Report, SourceCode};
 use serde::Serialize;
 use silo_runtime::client::error::Error as ClientError;
 use thiserror::Error;
@@ -170,20 +172,22 @@ pub(crate) fn of_usage(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Done;
     }
-    let words: Vec<_> = std::env::args_os().collect();
-    let by_flag = words.windows(2).any(|pair| pair == ["--output", "json"]);
-    let by_word = words.iter().any(|word| word == "--output=json");
-    let by_environment = std::env::var_os("SILO_OUTPUT").is_some_and(|value| value == "json");
-    if by_flag || by_word || by_environment {
+    if is_json_asked_for() {
         let text = error.render().to_string();
         let text = text.trim_end().trim_start_matches("error: ");
-        let (message, help) = text.split_once("\n\n").unwrap_or((text, ""));
+        let (message, help) = match error.kind() {
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ("a command is missing", text)
+            }
+            _ => text.split_once("\n\n").unwrap_or((text, "")),
+        };
         let told = Told {
             code: Some("silo::usage".to_owned()),
             message: message.to_owned(),
             causes: Vec::new(),
             help: Some(help.to_owned()).filter(|help| !help.is_empty()),
             reason: None,
+            mistakes: Vec::new(),
             exit_code: Exit::Usage as u8,
             about: &About::default(),
         };
@@ -193,6 +197,21 @@ pub(crate) fn of_usage(error: &clap::Error) -> Exit {
         let _ = error.print();
     }
     Exit::Usage
+}
+
+/// What the last `--output` says, or the environment without one.
+fn is_json_asked_for() -> bool {
+    let words: Vec<_> = std::env::args_os().collect();
+    let behind = |(at, word): (usize, &OsString)| {
+        if word == "--output" {
+            return words.get(at.saturating_add(1)).cloned();
+        }
+        let value = word.to_str()?.strip_prefix("--output=")?;
+        Some(value.into())
+    };
+    let said = words.iter().enumerate().rev().find_map(behind);
+    let value = said.or_else(|| std::env::var_os("SILO_OUTPUT"));
+    value.is_some_and(|value| value == "json")
 }
 
 #[derive(Serialize)]
@@ -208,9 +227,50 @@ struct Told<'a> {
     help: Option<String>,
     /// The server's, as in the page on refusals.
     reason: Option<&'a str>,
+    /// What is wrong in a file.
+    mistakes: Vec<Mistake>,
     exit_code: u8,
     #[serde(flatten)]
     about: &'a About,
+}
+
+/// Something that is wrong in a file, and where.
+#[derive(Serialize)]
+struct Mistake {
+    code: Option<String>,
+    message: String,
+    help: Option<String>,
+    /// From 1.
+    line: Option<usize>,
+    /// From 1, in characters.
+    column: Option<usize>,
+}
+
+impl Mistake {
+    fn of(diagnostic: &dyn Diagnostic, file: &dyn SourceCode) -> Self {
+        let label = diagnostic.labels().and_then(|mut labels| labels.next());
+        let found = label.and_then(|label| file.read_span(label.inner(), 0, 0).ok());
+        Self {
+            code: diagnostic.code().map(|code| code.to_string()),
+            message: diagnostic.to_string(),
+            help: diagnostic.help().map(|help| help.to_string()),
+            line: found.as_ref().map(|found| found.line().saturating_add(1)),
+            column: found.map(|found| found.column().saturating_add(1)),
+        }
+    }
+
+    /// All that a report tells of a file; nothing where it is about none.
+    fn all_of(report: &Report) -> Vec<Self> {
+        let Some(file) = report.source_code() else {
+            return Vec::new();
+        };
+        let related: Vec<_> = report.related().into_iter().flatten().collect();
+        if related.is_empty() {
+            return vec![Self::of(report.as_ref(), file)];
+        }
+        let mistakes = related.into_iter();
+        mistakes.map(|mistake| Self::of(mistake, file)).collect()
+    }
 }
 
 fn json(report: &Report, exit: Exit, about: &About) -> String {
@@ -223,6 +283,7 @@ fn json(report: &Report, exit: Exit, about: &About) -> String {
         causes: chain.map(ToString::to_string).collect(),
         help: report.help().map(|help| help.to_string()),
         reason,
+        mistakes: Mistake::all_of(report),
         exit_code: exit as u8,
         about,
     };

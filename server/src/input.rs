@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// The most that one file, or one line, may hold, in bytes: no server takes more in a message.
 const BYTES_MAX: u64 = 128 << 20;
 
-/// Nobody waits longer for a line.
+/// Nobody waits longer, for a line or for anything else.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is wrong with what was given.
@@ -42,6 +42,9 @@ pub(crate) enum InputError {
         help("docs/reference/command-line.md says what a job may have")
     )]
     Job { what: String, why: String },
+    #[error("--metadata gives two values to {key}")]
+    #[diagnostic(code(silo::input::twice), help("one of them would be lost"))]
+    Twice { key: String },
     #[error("standard input is not UTF-8")]
     #[diagnostic(code(silo::input::utf8))]
     Utf8,

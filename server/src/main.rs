@@ -1,6 +1,6 @@
 //! The `silo` binary: configuration, command line, and what runs behind them.
 //!
-//! * [`cli`]: the command line
+//! * [`cli`]: the command line; [`given`]: as it was given, in words and in the environment
 //! * [`config`]: the configuration file and its defaults
 //! * [`serve`]: a server until it is told to stop, or must; [`dev`]: what a developer is told
 //! * [`service_config`]: bounds on calls
@@ -25,6 +25,7 @@ mod demo;
 mod dev;
 mod exit;
 mod failure;
+mod given;
 mod help_pages;
 mod input;
 mod job;
@@ -41,7 +42,8 @@ mod work;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
 use silo_cloud::environment::Environment;
 use tikv_jemallocator::Jemalloc;
 
@@ -49,7 +51,8 @@ use crate::cli::{Cli, Verb};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::About;
-use crate::output::say;
+use crate::output::{Output, say};
+use crate::serve::Manner;
 
 /// Takes less memory than glibc's allocator, and gives back what a burst of work took.
 #[global_allocator]
@@ -57,7 +60,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     failure::install();
-    let cli = match Cli::try_parse() {
+    let cli = match given::parse() {
         Ok(cli) => cli,
         Err(error) => return failure::of_usage(&error).into(),
     };
@@ -73,16 +76,25 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
     match (cli.verb, cli.config) {
         (Some(Verb::Serve(serve)), outer) => {
             let config = Config::load(serve.config.or(outer).as_deref(), environment)?;
-            serve::serve(config, environment, &serve.observe, None)
+            let observe = serve.observe.or(cli.observe);
+            let manner = Manner {
+                until_stdin_ends: serve.until_stdin_ends,
+                ..Manner::default()
+            };
+            serve::serve(config, environment, &observe, manner)
         }
         (None, Some(path)) => {
             let config = Config::load(Some(&path), environment)?;
-            serve::serve(config, environment, &cli.observe, None)
+            serve::serve(config, environment, &cli.observe, Manner::default())
         }
         (Some(Verb::Dev(dev)), _) => {
-            let observe = dev.observe.clone();
+            let observe = dev.observe.clone().or(cli.observe);
             let config = Config::for_development(dev);
-            serve::serve(config, environment, &observe, Some(output))
+            let manner = Manner {
+                greeting: Some(output),
+                ..Manner::default()
+            };
+            serve::serve(config, environment, &observe, manner)
         }
         (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
         (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
@@ -93,6 +105,11 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
         (Some(Verb::Demo(demo)), _) => demo::demo(&demo, output),
         (Some(Verb::Config(args)), outer) => {
             config::verb::run(&args, outer.as_deref(), environment, output)
+        }
+        (None, None) if output == Output::Json => {
+            let missing =
+                Cli::command().error(ErrorKind::MissingSubcommand, "a command is missing");
+            Ok(failure::of_usage(&missing).into())
         }
         (None, None) => {
             say(&Cli::command().render_long_help().to_string())?;

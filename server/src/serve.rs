@@ -28,6 +28,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -99,14 +100,21 @@ pub(crate) enum ServeError {
     Grpc(#[source] service::ServeError),
 }
 
+/// How a server is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// For whom it says on standard output that it is ready.
+    pub(crate) greeting: Option<Output>,
+    /// Whether it stops when standard input ends.
+    pub(crate) until_stdin_ends: bool,
+}
+
 /// Serves until SIGTERM or SIGINT, or until a shard is lost.
-///
-/// With `greeting`, says on standard output that it is ready, for people or for programs.
 pub(crate) fn serve(
     mut config: Config,
     environment: &Environment,
     observe: &ObserveArgs,
-    greeting: Option<Output>,
+    manner: Manner,
 ) -> miette::Result<ExitCode> {
     observe.over(&mut config.metrics);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -116,7 +124,7 @@ pub(crate) fn serve(
     let within = runtime.enter();
     let telemetry = telemetry::install_with_spans(config.log.format, observe.perfetto.as_deref())?;
     drop(within);
-    let served = runtime.block_on(until_stopped(&config, environment, greeting));
+    let served = runtime.block_on(until_stopped(&config, environment, manner));
     telemetry.finish();
     served?;
     Ok(ExitCode::SUCCESS)
@@ -125,9 +133,12 @@ pub(crate) fn serve(
 async fn until_stopped(
     config: &Config,
     environment: &Environment,
-    greeting: Option<Output>,
+    manner: Manner,
 ) -> Result<(), ServeError> {
     let mut stop = Stop::listen().map_err(ServeError::System)?;
+    if manner.until_stdin_ends {
+        stop.stdin = Some(end_of_stdin());
+    }
     let tls = config.server.tls.as_ref().map(start_tls).transpose()?;
     let addr = config.server.grpc_addr;
     let listen = |cause| ServeError::Listen { addr, cause };
@@ -137,7 +148,14 @@ async fn until_stopped(
         true => Some(listen_for_metrics(config.metrics.addr).await?),
         false => None,
     };
-    let node = open(config, environment, bound).await?;
+    let node = tokio::select! {
+        node = open(config, environment, bound) => node?,
+        // A store that does not answer must not keep it.
+        signal = stop.heard() => {
+            info!(signal, "stopped before anything was open");
+            return Ok(());
+        }
+    };
     let shutdown = CancellationToken::new();
     let mut options = service_options(config);
     options.profilers = Profilers::of(Arc::new(ProcessProfiler));
@@ -171,7 +189,7 @@ async fn until_stopped(
             info!(signal, "stopping: calls in flight end first");
             Ok(())
         }
-        never = announce(&node, config, bound, greeting) => match never {},
+        never = announce(&node, config, bound, manner.greeting) => match never {},
         never = reloading => match never {},
     };
     shutdown.cancel();
@@ -297,10 +315,22 @@ async fn announce(
     std::future::pending().await
 }
 
-/// The signals that ask a process to stop.
+/// Tells when nobody holds the other end of standard input any more.
+fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (tell, told) = oneshot::channel();
+    // A thread of its own: the runtime would wait for one of its own that reads.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        tell.send(())
+    });
+    told
+}
+
+/// What asks a process to stop: signals, and perhaps the end of standard input.
 pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    stdin: Option<oneshot::Receiver<()>>,
 }
 
 impl Stop {
@@ -310,6 +340,7 @@ impl Stop {
         Ok(Self {
             terminate,
             interrupt,
+            stdin: None,
         })
     }
 
@@ -317,6 +348,16 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            () = heard_once(&mut self.stdin) => "the end of standard input",
         }
+    }
+}
+
+async fn heard_once(word: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(told) = word {
+        let _ = told.await;
+        *word = None;
+    } else {
+        std::future::pending().await
     }
 }

@@ -170,6 +170,27 @@ fn the_demo_shows_what_it_says_and_ends_well() {
 }
 
 #[silo::test]
+fn the_demo_keeps_its_data_where_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut demo = silo();
+    demo.args(["demo", "--jobs", "100", "--output", "json", "--data"]);
+    let output = demo.arg(&data).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["good"], true);
+    let tenants = shown["tenants"].as_array().unwrap().iter();
+    let jobs: u64 = tenants.map(|tenant| tenant["jobs"].as_u64().unwrap()).sum();
+    assert_eq!(jobs, 100);
+    assert!(std::fs::read_dir(&data).unwrap().count() > 0);
+    // It is not used again.
+    let said = demo.output().unwrap();
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("silo::demo::folder"), "{said}");
+}
+
+#[silo::test]
 fn the_demo_shows_the_log_of_its_server_without_colours_in_a_file() {
     let output = silo()
         .args(["demo", "--jobs", "100", "--log", "server"])

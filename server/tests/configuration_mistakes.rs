@@ -7,6 +7,7 @@ mod process;
 
 use config_file::{File, refusal};
 use proptest::prelude::*;
+use serde_json::Value;
 
 #[silo::test]
 fn unknown_keys_are_refused_with_their_line_and_the_nearest() {
@@ -236,6 +237,43 @@ fn all_mistakes_are_said_at_once_in_the_order_of_the_file() {
     };
     assert!(at("silo.toml:2:14") < at("did you mean `bytes`?"));
     assert!(at("did you mean `bytes`?") < at("variable NOT_THERE is not set"));
+}
+
+#[silo::test]
+fn programs_are_told_of_all_mistakes_and_where_they_are() {
+    let told = |text: &str| -> Value {
+        let file = File::new(text);
+        let mut command = file.config("check");
+        command.args(["--output", "json"]);
+        let output = command.output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+        told["error"]["mistakes"].clone()
+    };
+    let several = told("[leases]\ndefault_ms = 99\n[flush]\nbites = 5");
+    assert_eq!(several.as_array().unwrap().len(), 2, "{several}");
+    for (at, code, line, column) in [
+        (0, "silo::config::wrong_value", 2, 14),
+        (1, "silo::config::unknown_key", 4, 1),
+    ] {
+        let mistake = &several[at];
+        assert_eq!(mistake["code"], code, "{several}");
+        assert_eq!(
+            (&mistake["line"], &mistake["column"]),
+            (&line.into(), &column.into())
+        );
+    }
+    assert!(
+        several[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("leases.default_ms is 99")
+    );
+    assert_eq!(several[1]["help"], "did you mean `bytes`?");
+    let one = told("[leases]\ndefault_ms = 99");
+    assert_eq!(
+        (one[0]["line"].as_u64(), one.as_array().unwrap().len()),
+        (Some(2), 1)
+    );
 }
 
 #[silo::test]

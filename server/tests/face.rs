@@ -3,13 +3,16 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)]
 
+mod flag_table;
 mod process;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
+use flag_table::{ALIKE, OWN, UNSEEN};
 use process::shell::{Running, end_of};
 use process::{Served, free_addr, silo};
 use serde_json::{Value, json};
@@ -42,37 +45,70 @@ fn the_page_of_the_command_line_is_what_the_binary_says() {
     );
 }
 
-#[silo::test]
-fn every_flag_is_used_in_a_test() {
+/// All flags of all commands, as the page has them.
+fn flags_of_all() -> BTreeSet<(String, String)> {
     let page = say(&["help-pages"]).well();
-    let folder = top().join("server/tests");
-    let sources = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default());
-    let sources: String = sources.collect();
-    let mut flags = 0;
+    let mut flags = BTreeSet::new();
     for part in page.split("\n## `").skip(1) {
         let command = part.split('`').next().unwrap();
-        if !["silo job", "silo work", "silo shard"]
-            .iter()
-            .any(|it| command.starts_with(it))
-        {
-            continue;
-        }
-        for line in part
-            .lines()
-            .map(str::trim_start)
-            .filter(|line| line.starts_with("--"))
-        {
-            let flag = line.split([' ', ',']).next().unwrap();
-            flags += 1;
-            assert!(
-                sources.contains(&format!("\"{flag}\"")),
-                "no test uses {flag} of {command}"
-            );
+        let is_flag = |line: &&str| line.starts_with("      --") || line.starts_with("  -c, --");
+        for line in part.lines().filter(is_flag) {
+            let flag = line.split("--").nth(1).unwrap();
+            let name = flag.split([' ', ',']).next().unwrap();
+            flags.insert((command.to_owned(), format!("--{name}")));
         }
     }
-    assert!(flags > 100, "{flags}");
+    flags
+}
+
+/// Whether there is a test of this name, as `file::test`.
+fn is_test(name: &str) -> bool {
+    let (file, test) = name.split_once("::").unwrap();
+    let source = std::fs::read_to_string(top().join(format!("server/tests/{file}.rs"))).unwrap();
+    let mut lines = source.lines().zip(source.lines().skip(1));
+    lines.any(|(before, line)| {
+        let name = line
+            .strip_prefix("async ")
+            .unwrap_or(line)
+            .strip_prefix("fn ");
+        let is_named = name.and_then(|name| name.split('(').next()) == Some(test);
+        is_named && before.starts_with("#[silo::test")
+    })
+}
+
+#[silo::test]
+fn the_effect_of_every_flag_is_shown_by_a_test() {
+    let all = flags_of_all();
+    let mut shown = BTreeSet::new();
+    let mut note = |commands: &[&str], flags: &[&str], test: &str| {
+        assert!(is_test(test), "there is no test {test}");
+        for command in commands {
+            for flag in flags {
+                let pair = ((*command).to_owned(), (*flag).to_owned());
+                assert!(all.contains(&pair), "{command} has no {flag}");
+                shown.insert(pair);
+            }
+        }
+    };
+    for (groups, flags, test) in ALIKE {
+        groups
+            .iter()
+            .for_each(|commands| note(commands, flags, test));
+    }
+    for (commands, flags, test) in OWN {
+        note(commands, flags, test);
+    }
+    for (command, flag, why) in UNSEEN {
+        let pair = ((*command).to_owned(), (*flag).to_owned());
+        assert!(all.contains(&pair), "{command} has no {flag}: {why}");
+        assert!(shown.insert(pair), "{command} {flag} is shown all the same");
+    }
+    let missing: Vec<_> = all.difference(&shown).collect();
+    assert!(
+        missing.is_empty(),
+        "no test shows what these do: {missing:#?}"
+    );
+    assert!(all.len() > 300, "{}", all.len());
 }
 
 #[silo::test]
@@ -319,7 +355,7 @@ fn tls_is_spoken() {
         &my_key,
     ];
     assert!(list(&flags).well().contains("SHARD"));
-    let said = list(&["--tls-ca", "no-such.pem"]).failed(1);
+    let said = list(&["--tls-ca", "no-such.pem"]).failed(2);
     assert!(said.contains("cannot read no-such.pem"), "{said}");
     assert!(
         list(&["--tls-cert", &my_cert])

@@ -410,21 +410,59 @@ fn nothing_is_quarantined_here() {
 #[silo::test]
 fn retention_is_kept() {
     let served = Served::new();
-    let kept = [
-        "--retain-succeeded",
-        "7d",
-        "--retain-failed",
-        "1h",
-        "--retain-cancelled",
-        "0s",
-    ];
-    served.enqueue("g", "kept", &kept);
-    served.run(&["job", "cancel", "kept"]).well();
-    // It is removed by a later turn of its shard; a wait is told.
-    let gone = served.run(&["job", "wait", "kept"]);
-    assert!(matches!(gone.code, Some(4 | 9)), "{gone:?}");
+    let kept = |gone: &str| {
+        let flag = |name: &str| {
+            let time = if name == gone { "0s" } else { "7d" };
+            [format!("--retain-{name}"), time.to_owned()]
+        };
+        ["succeeded", "failed", "cancelled"].map(flag).concat()
+    };
+    for end in ["succeeded", "failed", "cancelled"] {
+        for (id, gone) in [("gone", end), ("kept", "")] {
+            let flags = kept(gone);
+            let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+            served.enqueue(end, &format!("{id}-{end}"), &flags);
+        }
+    }
+    served.work("succeeded", "cat", &["--exit-when-empty"]);
+    served.work("failed", "false", &["--exit-when-empty"]);
+    let both = ["job", "cancel", "gone-cancelled", "kept-cancelled"];
+    served.run(&both).well();
+    // They are removed by a later turn of their shard.
     let began = std::time::Instant::now();
-    while served.run(&["job", "get", "kept"]).code != Some(4) {
+    let list = || {
+        served
+            .run(&["job", "list", "--ids", "--prefix", "gone-"])
+            .well()
+    };
+    while !list().is_empty() {
         assert!(began.elapsed() < process::shell::PATIENCE);
     }
+    let left = served.run(&["job", "list", "--ids"]).well();
+    assert_eq!(left, "kept-cancelled\nkept-failed\nkept-succeeded");
+}
+
+#[silo::test]
+fn what_was_done_is_told_in_a_word() {
+    let served = Served::new();
+    served.enqueue("g", "a", &["--delay", "1h"]);
+    for (verb, done) in [
+        ("expedite", "expedited"),
+        ("cancel", "cancelled"),
+        ("restart", "restarted"),
+        ("delete", "deleted"),
+    ] {
+        let told = served.run(&["job", verb, "a", "--output", "json"]);
+        assert_eq!(told.json(), [json!({"id": "a", "done": done})], "{told:?}");
+    }
+    let told = served.run(&["job", "enqueue", "--task-group", "g", "--output", "json"]);
+    assert!(told.json()[0]["id"].is_string(), "{told:?}");
+}
+
+#[silo::test]
+fn a_key_has_one_value() {
+    let args = ["--metadata", "k=1", "--metadata", "k=2"];
+    let served = Served::new();
+    let said = served.run(&[&["job", "enqueue", "--task-group", "g"][..], &args].concat());
+    assert!(said.failed(2).contains("silo::input::twice"));
 }

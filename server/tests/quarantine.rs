@@ -17,7 +17,8 @@ use silo_tests::server::Setup;
 
 #[silo::test(flavor = "multi_thread")]
 async fn a_damaged_job_is_listed_and_given_back() {
-    let served = Served::new();
+    let two = "[shards]\ncount = 2";
+    let served = Served::with(two);
     for id in ["bad", "worse", "good"] {
         served.enqueue("g", id, &[]);
     }
@@ -27,6 +28,7 @@ async fn a_damaged_job_is_listed_and_given_back() {
     let data = LocalFileSystem::new_with_prefix(site.folder().join("data")).unwrap();
     let setup = Setup {
         bucket: Arc::new(data),
+        shards: 2,
         ..Setup::default()
     };
     for id in ["bad", "worse"] {
@@ -34,7 +36,7 @@ async fn a_damaged_job_is_listed_and_given_back() {
         let garbage = Bytes::from_static(b"\xff garbage");
         put(&setup, row, Some(garbage)).await.unwrap();
     }
-    let server = site.start();
+    let server = site.start_with(two);
     let served = Served { site, server };
 
     let said = served.run(&["job", "get", "bad", "worse"]).failed(5);
@@ -62,6 +64,11 @@ async fn a_damaged_job_is_listed_and_given_back() {
     let text = served.run(&["job", "quarantined", "--shard", shard]).well();
     assert!(text.starts_with("ID     TENANT  SHARD"), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
+    let shards = served.run(&["shard", "list", "--output", "json"]).json();
+    let other = shards.iter().find(|other| other["shard"] != shard).unwrap();
+    let other = other["shard"].as_str().unwrap();
+    let none = served.run(&["job", "quarantined", "--shard", other]).well();
+    assert_eq!(none, "no job is quarantined");
 
     assert_eq!(
         served.run(&["job", "restart", "bad"]).well(),

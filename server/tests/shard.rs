@@ -76,6 +76,9 @@ fn a_shard_is_looked_at_flushed_and_compacted() {
     };
     assert!(files(&after) > 0, "{after}");
 
+    let told = served.run(&["shard", "flush", &id, "--output", "json"]);
+    assert_eq!(told.json(), [json!({"shard": id, "status": "flushed"})]);
+
     let all = served.run(&["shard", "compact", "--output", "json"]).json();
     assert_eq!(all.len(), 2);
     assert!(

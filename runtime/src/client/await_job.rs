@@ -12,8 +12,6 @@ use crate::client::time::later;
 use crate::client::verdict::Repeat;
 use crate::proto::{AwaitJobRequest, AwaitJobResponse, GetJobResultResponse, JobStatus};
 
-/// Nobody waits longer: a year.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A server that waited so long before it answered is well: the next pause is a short one.
 const WAITED: Duration = Duration::from_secs(1);
 
@@ -37,7 +35,7 @@ impl Client {
     /// `FailedPrecondition` if it is quarantined. `Unavailable`, `OutcomeUnknown` or `Deadline` if
     /// no server told in the end: nothing was changed, so ask again.
     pub async fn await_job(&self, id: &str, wait: Duration) -> Result<Awaited, Error> {
-        let until = later(Instant::now(), wait.min(FAR));
+        let until = later(Instant::now(), wait);
         let mut backoff = self.caller.backoff();
         loop {
             let asked = Instant::now();

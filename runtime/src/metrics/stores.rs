@@ -108,6 +108,15 @@ impl StoreMetrics {
     }
 }
 
+/// Whether a store was asked at all. What it cannot do its client says by itself: SlateDB tries
+/// every put with an attribute first, which files do not have.
+const fn is_request<T>(answer: &Result<T>) -> bool {
+    !matches!(
+        answer,
+        Err(Error::NotImplemented { .. } | Error::NotSupported { .. })
+    )
+}
+
 /// What came of a request that went wrong. Much of this is how a store answers a question.
 fn name(error: &Error) -> &'static str {
     match error {
@@ -157,7 +166,9 @@ impl Counting {
     ) -> Result<T> {
         let began = Instant::now();
         let answer = request.await;
-        self.metrics.ended(of, began, &answer);
+        if is_request(&answer) {
+            self.metrics.ended(of, began, &answer);
+        }
         answer
     }
 
@@ -229,9 +240,13 @@ impl ObjectStore for Counting {
         options: PutOptions,
     ) -> Result<PutResult> {
         let (object, kind) = (purpose(location), "put");
-        self.metrics.moved(object, "sent", payload.content_length());
+        let length = payload.content_length();
         let put = self.inner.put_opts(location, payload, options);
-        self.count(Kind { object, kind }, put).await
+        let answer = self.count(Kind { object, kind }, put).await;
+        if is_request(&answer) {
+            self.metrics.moved(object, "sent", length);
+        }
+        answer
     }
 
     async fn put_multipart_opts(

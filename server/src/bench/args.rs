@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 
 use crate::connect::Connect;
@@ -80,6 +81,7 @@ pub(crate) struct PlaceArgs {
     #[arg(
         long,
         env = "SILO_BENCH_FSYNC",
+        value_parser = BoolishValueParser::new(),
         overrides_with = "no_fsync",
         conflicts_with = "server"
     )]
@@ -89,6 +91,7 @@ pub(crate) struct PlaceArgs {
     #[arg(
         long,
         env = "SILO_BENCH_NO_FSYNC",
+        value_parser = BoolishValueParser::new(),
         overrides_with = "fsync",
         conflicts_with = "server"
     )]
@@ -156,11 +159,26 @@ pub(crate) enum Store {
 /// What jobs look like, and who calls.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    pub(crate) callers: CallerArgs,
+    #[command(flatten)]
+    pub(crate) workers: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
+}
+
+/// Who enqueues in a closed loop.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CallerArgs {
     /// Callers that enqueue, each one call after the other; at most 4096.
     #[arg(long, value_name = "N", env = "SILO_BENCH_CALLERS", default_value_t = 64,
           value_parser = value_parser!(u32).range(1..=4096))]
     pub(crate) callers: u32,
+}
 
+/// Who works.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkerArgs {
     /// Workers that lease and report, at most 1024.
     #[arg(long, value_name = "N", env = "SILO_BENCH_WORKERS", default_value_t = 16,
           value_parser = value_parser!(u32).range(1..=1024))]
@@ -170,7 +188,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", env = "SILO_BENCH_TASKS", default_value_t = 32,
           value_parser = value_parser!(u32).range(1..=1000))]
     pub(crate) tasks: u32,
+}
 
+/// What jobs look like.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PayloadArgs {
     /// Size of each job's payload, 16 to 1048576 bytes.
     #[arg(long, value_name = "BYTES", env = "SILO_BENCH_PAYLOAD_BYTES", default_value_t = 256,
           value_parser = value_parser!(u32).range(16..=1_048_576))]
@@ -207,7 +229,9 @@ pub(crate) struct EnqueueArgs {
     #[command(flatten)]
     pub(crate) amount: AmountArgs,
     #[command(flatten)]
-    pub(crate) load: LoadArgs,
+    pub(crate) callers: CallerArgs,
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }
@@ -227,7 +251,9 @@ pub(crate) struct LatencyArgs {
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
     #[command(flatten)]
-    pub(crate) load: LoadArgs,
+    pub(crate) workers: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }
@@ -251,7 +277,9 @@ pub(crate) struct ClaimArgs {
     #[command(flatten)]
     pub(crate) queue: QueueArgs,
     #[command(flatten)]
-    pub(crate) load: LoadArgs,
+    pub(crate) workers: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }
@@ -339,6 +367,7 @@ impl PlaceArgs {
         let count = self.tenants.unwrap_or(default);
         (0..count).map(|number| format!("bench-{number}")).collect()
     }
+
     /// How many tenants there are; 0 where tenancy is off.
     pub(crate) fn tenant_count(&self, default: u32) -> u64 {
         u64::try_from(self.tenant_names(default).len()).unwrap_or(u64::MAX)

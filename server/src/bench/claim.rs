@@ -29,8 +29,13 @@ const FILL_CALLERS: u32 = 8;
 /// # Errors
 /// If there is no server, or its metrics cannot be read.
 pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, BenchError> {
-    let ClaimArgs { queue, load, place } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let ClaimArgs {
+        queue,
+        payload,
+        place,
+        ..
+    } = args;
+    let site = Site::open(place, payload.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let fill = Crew::new(&site.loader, stop);
     let wanted = queue.depth.saturating_add(queue.consumed);
     let until = later(Instant::now(), Duration::from_secs(queue.fill));
@@ -61,7 +66,7 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
     let parameters = [
         ("consumed", consumed),
         ("depth", depth),
-        ("payload_bytes", u64::from(load.payload_bytes)),
+        ("payload_bytes", u64::from(payload.payload_bytes)),
         ("tenants", place.tenant_count(TENANTS_DEFAULT)),
     ];
     let sheet = crew.board.sheet().clone();
@@ -75,7 +80,7 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
     );
     if site.is_elsewhere() {
         report(&fill, &leased).await;
-        work_off(&site, &fill, load).await;
+        work_off(&site, &fill).await;
     }
     site.close().await;
     Ok(measured)
@@ -84,8 +89,8 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
 /// Lets workers consume the head of the queue; tells how much of it.
 async fn consume(fill: &Crew, args: &ClaimArgs, tasks: u64, until: Instant) -> u64 {
     let shift = Shift {
-        workers: args.load.workers,
-        tasks: args.load.tasks,
+        workers: args.workers.workers,
+        tasks: args.workers.tasks,
         left: Some(Arc::new(AtomicU64::new(tasks))),
         done: CancellationToken::new(),
         room: None,

@@ -18,25 +18,26 @@ const TENANTS_DEFAULT: u32 = 16;
 pub(crate) async fn run(args: &EnqueueArgs, stop: &Stop) -> Result<Measured, BenchError> {
     let EnqueueArgs {
         amount,
-        load,
+        callers,
+        payload,
         place,
     } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let site = Site::open(place, payload.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let meter = site.meter().await?;
-    let callers = crew.enqueue(&Wishes {
-        callers: load.callers,
+    let calling = crew.enqueue(&Wishes {
+        callers: callers.callers,
         batch: amount.batch,
         numbers: Numbers::new(0..amount.jobs.unwrap_or(u64::MAX)),
         until: later(meter.began, amount.duration()),
         room: None,
     });
-    crew.board.join(callers).await;
+    crew.board.join(calling).await;
     let cost = site.cost(&meter).await?;
     let parameters = [
         ("batch", u64::from(amount.batch)),
-        ("callers", u64::from(load.callers)),
-        ("payload_bytes", u64::from(load.payload_bytes)),
+        ("callers", u64::from(callers.callers)),
+        ("payload_bytes", u64::from(payload.payload_bytes)),
         ("tenants", place.tenant_count(TENANTS_DEFAULT)),
     ];
     let sheet = crew.board.sheet().clone();
@@ -48,7 +49,7 @@ pub(crate) async fn run(args: &EnqueueArgs, stop: &Stop) -> Result<Measured, Ben
         &sheet,
         stop.reason(),
     );
-    work_off(&site, &crew, load).await;
+    work_off(&site, &crew).await;
     site.close().await;
     Ok(measured)
 }

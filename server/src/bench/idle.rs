@@ -20,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// # Errors
 /// If there is no server, or its metrics cannot be read.
 pub(crate) async fn run(args: &IdleArgs, stop: &Stop) -> Result<Measured, BenchError> {
-    let site = Site::open(&args.place, 16, TENANTS_DEFAULT).await?;
+    let site = Site::open(&args.place, 16, TENANTS_DEFAULT, stop).await?;
     wait(SETTLE, stop).await;
     let meter = site.meter().await?;
     wait(Duration::from_secs(args.duration), stop).await;

@@ -31,8 +31,13 @@ const LEAD: Duration = Duration::from_millis(50);
 /// # Errors
 /// If there is no server, or its metrics cannot be read.
 pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, BenchError> {
-    let LatencyArgs { pace, load, place } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let LatencyArgs {
+        pace,
+        workers,
+        payload,
+        place,
+    } = args;
+    let site = Site::open(place, payload.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let meter = site.meter().await?;
     let schedule = Schedule {
@@ -40,28 +45,28 @@ pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, Ben
         rate: pace.rate,
     };
     let shift = Shift {
-        workers: load.workers,
-        tasks: load.tasks,
+        workers: workers.workers,
+        tasks: workers.tasks,
         left: None,
         done: CancellationToken::new(),
         room: None,
         schedule: Some(schedule),
     };
-    let workers = crew.work(&shift);
+    let working = crew.work(&shift);
     let jobs = u64::from(pace.rate).saturating_mul(pace.duration);
     let arrivals = arrivals(schedule, jobs, stop);
     send_all(&crew, schedule, arrivals).await;
     crew.drained().await;
     let cost = site.cost(&meter).await?;
     shift.done.cancel();
-    crew.board.join(workers).await;
+    crew.board.join(working).await;
     audit(&crew).await;
     let parameters = [
-        ("payload_bytes", u64::from(load.payload_bytes)),
+        ("payload_bytes", u64::from(payload.payload_bytes)),
         ("rate", u64::from(pace.rate)),
-        ("tasks", u64::from(load.tasks)),
+        ("tasks", u64::from(workers.tasks)),
         ("tenants", place.tenant_count(TENANTS_DEFAULT)),
-        ("workers", u64::from(load.workers)),
+        ("workers", u64::from(workers.workers)),
     ];
     let mut sheet = crew.board.sheet().clone();
     sheet.jobs = crew.ledger.ended_so_far();

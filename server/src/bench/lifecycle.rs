@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::BenchError;
-use crate::bench::args::LifecycleArgs;
+use crate::bench::args::{LifecycleArgs, LoadArgs};
 use crate::bench::crew::{Crew, Numbers, Shift, Wishes};
 use crate::bench::enqueue::later;
 use crate::bench::report::{Loop, Measured};
@@ -28,39 +28,44 @@ pub(crate) async fn run(args: &LifecycleArgs, stop: &Stop) -> Result<Measured, B
         load,
         place,
     } = args;
-    let site = Site::open(place, load.payload_bytes, TENANTS_DEFAULT).await?;
+    let LoadArgs {
+        callers,
+        workers,
+        payload,
+    } = load;
+    let site = Site::open(place, payload.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let room = Arc::new(Semaphore::new(BACKLOG_MAX));
     let meter = site.meter().await?;
     let shift = Shift {
-        workers: load.workers,
-        tasks: load.tasks,
+        workers: workers.workers,
+        tasks: workers.tasks,
         left: None,
         done: CancellationToken::new(),
         room: Some(Arc::clone(&room)),
         schedule: None,
     };
-    let workers = crew.work(&shift);
-    let callers = crew.enqueue(&Wishes {
-        callers: load.callers,
+    let working = crew.work(&shift);
+    let calling = crew.enqueue(&Wishes {
+        callers: callers.callers,
         batch: amount.batch,
         numbers: Numbers::new(0..amount.jobs.unwrap_or(u64::MAX)),
         until: later(meter.began, amount.duration()),
         room: Some(room),
     });
-    crew.board.join(callers).await;
+    crew.board.join(calling).await;
     crew.drained().await;
     let cost = site.cost(&meter).await?;
     shift.done.cancel();
-    crew.board.join(workers).await;
+    crew.board.join(working).await;
     audit(&crew).await;
     let parameters = [
         ("batch", u64::from(amount.batch)),
-        ("callers", u64::from(load.callers)),
-        ("payload_bytes", u64::from(load.payload_bytes)),
-        ("tasks", u64::from(load.tasks)),
+        ("callers", u64::from(callers.callers)),
+        ("payload_bytes", u64::from(payload.payload_bytes)),
+        ("tasks", u64::from(workers.tasks)),
         ("tenants", place.tenant_count(TENANTS_DEFAULT)),
-        ("workers", u64::from(load.workers)),
+        ("workers", u64::from(workers.workers)),
     ];
     let mut sheet = crew.board.sheet().clone();
     // Those that have ended, not those that were taken.

@@ -55,6 +55,9 @@ use crate::serve::ServeError;
 /// The standard set stops after so long, whatever it has got to.
 const STANDARD_MAX: Duration = Duration::from_secs(170);
 
+/// Workers that end what a benchmark has left behind.
+const WORK_OFF_WORKERS: u32 = 16;
+
 /// Why nothing could be measured.
 #[derive(Debug, Error, Diagnostic)]
 pub(crate) enum BenchError {
@@ -89,6 +92,9 @@ pub(crate) enum BenchError {
     #[error("interrupted twice: nothing is shown")]
     #[diagnostic(code(silo::bench::interrupted))]
     Interrupted,
+    #[error("interrupted before anything was measured")]
+    #[diagnostic(code(silo::bench::interrupted))]
+    NotBegun,
     #[error(transparent)]
     #[diagnostic(transparent)]
     Connect(#[from] ConnectError),
@@ -159,13 +165,16 @@ async fn run_all(
         }
         say_what(what);
         let measured = match what {
-            What::Enqueue(args) => enqueue::run(args, stop).await?,
-            What::Lifecycle(args) => lifecycle::run(args, stop).await?,
-            What::Latency(args) => latency::run(args, stop).await?,
-            What::Claim(args) => claim::run(args, stop).await?,
-            What::Idle(args) => idle::run(args, stop).await?,
+            What::Enqueue(args) => enqueue::run(args, stop).await,
+            What::Lifecycle(args) => lifecycle::run(args, stop).await,
+            What::Latency(args) => latency::run(args, stop).await,
+            What::Claim(args) => claim::run(args, stop).await,
+            What::Idle(args) => idle::run(args, stop).await,
         };
-        results.push(measured);
+        match measured {
+            Err(BenchError::NotBegun) if !results.is_empty() => break,
+            measured => results.push(measured?),
+        }
     }
     Ok(())
 }
@@ -189,7 +198,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
     let enqueue = |batch| {
         What::Enqueue(EnqueueArgs {
             amount: amount(batch),
-            load: load.clone(),
+            callers: load.callers.clone(),
+            payload: load.payload.clone(),
             place: place.clone(),
         })
     };
@@ -206,7 +216,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
                 rate: 500,
                 duration: 10,
             },
-            load: load.clone(),
+            workers: load.workers.clone(),
+            payload: load.payload.clone(),
             place: place.clone(),
         }),
         What::Claim(ClaimArgs {
@@ -216,7 +227,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
                 samples: 1000,
                 fill: 60,
             },
-            load: load.clone(),
+            workers: load.workers.clone(),
+            payload: load.payload.clone(),
             place: place.clone(),
         }),
         What::Idle(IdleArgs {
@@ -227,12 +239,12 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
 }
 
 /// Ends the jobs that a benchmark has left on a server that is not its own.
-async fn work_off(site: &Site, crew: &Crew, load: &LoadArgs) {
+async fn work_off(site: &Site, crew: &Crew) {
     if !site.is_elsewhere() {
         return;
     }
     let shift = Shift {
-        workers: load.workers,
+        workers: WORK_OFF_WORKERS,
         tasks: 1000,
         left: None,
         done: CancellationToken::new(),

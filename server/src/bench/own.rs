@@ -41,12 +41,14 @@ impl OwnServer {
         command
             .args(["serve", "--metrics-addr", "127.0.0.1:0", "-c"])
             .arg(config)
+            // Killed with SIGKILL, this process cannot end it.
+            .arg("--until-stdin-ends")
             // What it says is read here: it must say it, and nothing else may be asked of it.
             .env("RUST_LOG", "info,slatedb=warn")
             .env_remove("SILO_CONFIG")
             .env_remove("SILO_PERFETTO")
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // Ctrl-c is for the benchmark: the server is still needed to count.

@@ -22,6 +22,7 @@ use crate::bench::loader::{Loader, Orders};
 use crate::bench::own::OwnServer;
 use crate::bench::probe::{Probe, Snapshot, own_cpu};
 use crate::bench::report::Cost;
+use crate::bench::stop::Stop;
 use crate::config::Config;
 use crate::connect::Connect;
 use crate::observe::registry::registry;
@@ -56,8 +57,20 @@ impl Site {
     /// Starts or finds the server. Without `--tenants` there are so many.
     ///
     /// # Errors
-    /// If it cannot be started or reached.
+    /// If it cannot be started or reached, or the word to stop comes first.
     pub(crate) async fn open(
+        place: &PlaceArgs,
+        payload_bytes: u32,
+        tenants_default: u32,
+        stop: &Stop,
+    ) -> Result<Self, BenchError> {
+        tokio::select! {
+            site = Self::find(place, payload_bytes, tenants_default) => site,
+            () = stop.over() => Err(BenchError::NotBegun),
+        }
+    }
+
+    async fn find(
         place: &PlaceArgs,
         payload_bytes: u32,
         tenants_default: u32,

@@ -36,7 +36,7 @@ use crate::demo::progress::Progress;
 use crate::demo::stage::Stage;
 use crate::exit::Exit;
 use crate::output::{Output, say};
-use crate::serve::ServeError;
+use crate::serve::{ServeError, Stop};
 use crate::telemetry;
 
 /// The demo gives up after so long, for each thousand jobs begun.
@@ -87,6 +87,9 @@ pub(crate) enum DemoError {
         help("run it again with --log server to see more")
     )]
     Late { limit: Duration },
+    #[error("{signal}: the demo was not played to its end")]
+    #[diagnostic(code(silo::demo::interrupted))]
+    Interrupted { signal: &'static str },
 }
 
 /// Runs the demo, prints what happened, and exits with 0 only if all was as expected.
@@ -98,7 +101,14 @@ pub(crate) fn demo(options: &Demo, output: Output) -> miette::Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    runtime.block_on(show(options, output))
+    runtime.block_on(async {
+        let mut stop = Stop::listen().map_err(ServeError::System)?;
+        tokio::select! {
+            shown = show(options, output) => shown,
+            // Its server and its temporary folder go with it.
+            signal = stop.heard() => Err(DemoError::Interrupted { signal }.into()),
+        }
+    })
 }
 
 async fn show(options: &Demo, output: Output) -> miette::Result<ExitCode> {

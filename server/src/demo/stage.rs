@@ -26,9 +26,10 @@ const GONE_MAX: Duration = Duration::from_secs(5);
 
 /// Data, and a server on it.
 pub(crate) struct Stage {
+    // Before its folder, which it would make anew.
+    server: Running,
     folder: Folder,
     address: SocketAddr,
-    server: Running,
 }
 
 /// Where the data is. A temporary folder goes when the demo ends.
@@ -190,9 +191,11 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // Dropping a runtime waits, which a task must not.
+        // A task must not wait for a runtime, but may for a thread that does: the demo is over.
         if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+            let ending = std::thread::spawn(move || runtime.shutdown_timeout(GONE_MAX));
+            // It does not panic.
+            let _ = ending.join();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `silo job enqueue`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -177,6 +178,7 @@ struct Enqueued {
 
 impl Args {
     pub(crate) async fn run(self, client: Client, output: Output) -> miette::Result<Exit> {
+        self.template.check()?;
         if self.lines || self.jobs {
             let shape = if self.jobs {
                 lines::Shape::Jobs
@@ -225,6 +227,16 @@ impl Args {
 }
 
 impl Template {
+    /// Checks what no flag shows alone.
+    fn check(&self) -> Result<(), InputError> {
+        let mut keys = BTreeSet::new();
+        let twice = self.metadata.iter().find(|(key, _)| !keys.insert(key));
+        match twice {
+            Some((key, _)) => Err(InputError::Twice { key: key.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// A job with this payload, and all else as the flags say.
     pub(crate) fn job(&self, payload: Bytes) -> Enqueue {
         let delayed = self

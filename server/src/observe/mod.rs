@@ -57,6 +57,14 @@ impl FromStr for MetricsAddr {
 }
 
 impl ObserveArgs {
+    /// What was said before the command's name goes where nothing was said behind it.
+    pub(crate) fn or(self, outer: Self) -> Self {
+        Self {
+            metrics_addr: self.metrics_addr.or(outer.metrics_addr),
+            perfetto: self.perfetto.or(outer.perfetto),
+        }
+    }
+
     /// What the command line says goes before what the configuration says.
     pub(crate) const fn over(&self, config: &mut MetricsConfig) {
         match self.metrics_addr {

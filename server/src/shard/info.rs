@@ -17,6 +17,8 @@ use crate::table::facts;
 
 /// Show how many jobs shards hold, and how their storage is laid out.
 #[derive(Clone, Debug, Parser)]
+// A shard is that of many.
+#[command(mut_arg("tenant", |arg| arg.hide(true)))]
 pub(crate) struct Args {
     #[command(flatten)]
     shards: Shards,

@@ -13,6 +13,8 @@ use crate::table::table;
 
 /// List the shards, who serves them, and which tenants they hold.
 #[derive(Clone, Debug, Parser)]
+// A shard is that of many.
+#[command(mut_arg("tenant", |arg| arg.hide(true)))]
 pub(crate) struct Args {
     #[command(flatten)]
     shards: Shards,

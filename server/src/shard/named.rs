@@ -2,13 +2,15 @@
 
 use clap::Args;
 use miette::{Diagnostic, Report};
+use serde::Serialize;
 use silo_runtime::client::Client;
+use silo_runtime::client::error::Error as ClientError;
 use silo_runtime::proto::ShardOwner;
 use thiserror::Error;
 
 use crate::exit::Exit;
 use crate::failure::{About, CallFailed};
-use crate::output::Output;
+use crate::output::{Output, Show};
 
 /// Which shards.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +37,19 @@ pub(crate) enum ShardError {
     Ambiguous(String),
 }
 
+/// What became of something that was asked of a shard.
+#[derive(Serialize)]
+struct Done {
+    shard: String,
+    status: String,
+}
+
+impl Show for Done {
+    fn text(&self) -> String {
+        format!("{}: {}", self.shard, self.status)
+    }
+}
+
 impl Shards {
     /// Does it for each, one after the other. One that fails does not keep the others from being
     /// done.
@@ -59,6 +74,32 @@ impl Shards {
             }
         }
         Ok(exit)
+    }
+
+    /// Asks something of each, and shows what it says became of that. `verb` is what is asked, as
+    /// it goes on after "cannot".
+    ///
+    /// # Errors
+    ///
+    /// As [`Shards::each`].
+    pub(crate) async fn each_status<D>(
+        &self,
+        client: &Client,
+        output: Output,
+        verb: &str,
+        act: D,
+    ) -> miette::Result<Exit>
+    where
+        D: AsyncFn(&str) -> Result<String, ClientError>,
+    {
+        let act = &act;
+        let act = async |owner: &ShardOwner| {
+            let shard = owner.shard_id.clone();
+            let status = act(&shard).await;
+            let status = status.map_err(CallFailed::of(format!("{verb} shard {shard}")))?;
+            Ok(output.show(&Done { shard, status })?)
+        };
+        self.each(client, output, act).await
     }
 
     /// The shards that are meant.

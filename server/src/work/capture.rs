@@ -1,13 +1,14 @@
 //! What a command prints, within bounds.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::work::progress::say_aside;
 
 /// A longer line of standard error is passed on in parts, in bytes.
 const LINE_MAX: usize = 8 << 10;
@@ -102,8 +103,7 @@ impl Complaints {
 
     fn pass_on(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
-        // Should nobody read it, the job goes on.
-        let _ = writeln!(std::io::stderr(), "[{}] {}", self.job, line.trim_end());
+        say_aside(&format!("[{}] {}", self.job, line.trim_end()));
         self.line.clear();
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::data::Data;
+use crate::input::FOR_EVER;
 use crate::work::capture::{Capture, Complaints, Printed};
 use crate::work::ending::{Ended, Left, Stopped, not_started};
 use crate::work::group::Group;
@@ -123,7 +124,8 @@ impl Command {
             group.terminate();
         }
         let began = Instant::now();
-        let until = began.checked_add(self.kill_grace).unwrap_or(began);
+        let grace = self.kill_grace.min(FOR_EVER);
+        let until = began.checked_add(grace).unwrap_or(began);
         let status = match timeout_at(until, child.wait()).await {
             Ok(status) => {
                 // Its children were told as well, and may need longer.

@@ -45,6 +45,8 @@ const STOP_GRACE_MORE: Duration = Duration::from_secs(5);
 ///
 /// SIGTERM and SIGINT let running commands end; a second one stops them and gives their jobs back.
 #[derive(Clone, Debug, Parser)]
+// It takes the jobs of all tenants.
+#[command(mut_arg("tenant", |arg| arg.hide(true)))]
 pub(crate) struct Work {
     /// Whose jobs to run.
     #[arg(long, value_name = "GROUP", env = "SILO_TASK_GROUP")]
@@ -121,8 +123,12 @@ pub(crate) fn run(work: Work, output: Output) -> miette::Result<Exit> {
         .build()
         .map_err(ConnectError::System)?;
     let ended = runtime.block_on(async {
-        let stop = Stop::listen().map_err(ConnectError::System)?;
-        let client = work.connect.client().await?;
+        let mut stop = Stop::listen().map_err(ConnectError::System)?;
+        let client = tokio::select! {
+            client = work.connect.client() => client?,
+            // It has taken no job yet.
+            _ = stop.heard() => return Ok(Exit::Done),
+        };
         work.until_done(client, output, stop).await
     });
     runtime.shutdown_background();

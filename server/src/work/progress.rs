@@ -11,6 +11,7 @@ use serde::Serialize;
 use silo_runtime::client::task::{Outcome, Retry};
 use silo_runtime::worker::job::{Job, StopCause};
 use silo_runtime::worker::options::WorkerOptions;
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
@@ -95,7 +96,7 @@ impl Progress {
         match self.output {
             Output::Text => self.note(&run.text()),
             Output::Json => {
-                if let Err(error) = self.output.show(&run) {
+                if let Err(error) = block_in_place(|| self.output.show(&run)) {
                     let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
                     unheard.get_or_insert(error);
                     self.shutdown.cancel();
@@ -107,8 +108,7 @@ impl Progress {
     /// A line for people.
     pub(crate) fn note(&self, text: &str) {
         if self.output == Output::Text {
-            // Should nobody read it, the jobs go on.
-            let _ = writeln!(std::io::stderr(), "{} {text}", shown(now_ms()));
+            say_aside(&format!("{} {text}", shown(now_ms())));
         }
     }
 
@@ -128,6 +128,14 @@ impl Progress {
             .take();
         unheard.map_or(Ok(Exit::Done), |error| Err(Report::from(error)))
     }
+}
+
+/// A line on standard error. Whoever reads it may stop doing so for a while: leases must be
+/// extended meanwhile, so the other tasks of this thread go on on another one.
+pub(crate) fn say_aside(text: &str) {
+    let line = format!("{text}\n");
+    // Should nobody read it any more, the jobs go on.
+    let _ = block_in_place(|| std::io::stderr().write_all(line.as_bytes()));
 }
 
 impl<'a> Run<'a> {

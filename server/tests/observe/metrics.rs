@@ -8,7 +8,10 @@ use silo_runtime::client::Client;
 use silo_runtime::client::enqueue::Enqueue;
 use silo_runtime::client::task::{Outcome, TaskRef};
 use silo_runtime::proto::{LeaseTasksRequest, RetryPolicy, Task};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
+use crate::process::shell::PATIENCE;
 use crate::process::{Server, Site, free_addr, silo};
 use crate::scrape::{Scraped, get, scrape};
 
@@ -98,6 +101,8 @@ async fn metrics_count_what_happened() {
     expect("silo_calls_in_flight", "", 0.0);
     expect("silo_damage_total", "", 0.0);
     expect("silo_build_info", "version=", 1.0);
+    // What a store cannot do it is not asked for.
+    expect("silo_store_requests_total", "result=\"failed\"", 0.0);
     for (name, labels) in [
         ("silo_flush_seconds_count", ""),
         ("silo_written_bytes_total", ""),
@@ -211,6 +216,29 @@ fn a_taken_port_for_metrics_is_said_with_what_to_do() {
         said.contains("silo::serve::metrics") && said.contains("--metrics-addr off"),
         "{said}"
     );
+}
+
+#[silo::test(flavor = "multi_thread")]
+async fn who_asks_for_nothing_is_hung_up_on() {
+    let site = Site::new();
+    let (server, metrics) = start(&site);
+    server.client().await;
+    let mut connections = Vec::new();
+    // More than there is room for.
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(metrics).await.unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        connections.push(stream);
+    }
+    let mut said = Vec::new();
+    let end = connections[0].read_to_end(&mut said);
+    let _ = tokio::time::timeout(PATIENCE, end).await.expect("an end");
+    tokio::time::timeout(PATIENCE, scrape(metrics))
+        .await
+        .expect("there is room again");
 }
 
 #[silo::test(flavor = "multi_thread")]

@@ -82,6 +82,13 @@ impl Site {
         Server::start_within(&config, self.addr, environment)
     }
 
+    /// Starts a server on the site's own port, with more lines below `[server]`, that serves
+    /// metrics here.
+    pub(crate) fn start_with_metrics(&self, more: &str, metrics: &str) -> Server {
+        let config = self.config_at(self.addr, more);
+        Server::start_within(&config, self.addr, &[("SILO_METRICS_ADDR", metrics)])
+    }
+
     /// Where its files lie.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
