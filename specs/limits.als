@@ -125,7 +125,7 @@ pred enter[j: Job, p: Place] {
     -- mutant waits_and_holds breaks LIMIT_1: some shut implies held' = held + Key -> j else takes[j]
     some shut + j.line.at implies held' = held else takes[j]
     some shut + j.line.at implies sameRuns and parks[j, p] else becomesReady[j] and place' = place
-    some j.line.at or no shut implies at' = at else parksOn[j.line, shut]
+    (some j.line.at or no shut) implies at' = at else parksOn[j.line, shut]
   }
   ticket' = ticket and Passed' = Passed and sameMax and Admits' = Admits
   begins[none]
@@ -198,7 +198,7 @@ pred back[j: Job, p: Place] {
     some shut + j.line.at implies gives[j] else held' = held
     some shut + j.line.at implies Ready' = Ready and Leased' = Leased - j and parks[j, p]
       else becomesReady[j] and place' = place
-    some j.line.at or no shut implies at' = at else parksOn[j.line, shut]
+    (some j.line.at or no shut) implies at' = at else parksOn[j.line, shut]
   }
   ticket' = ticket and Passed' = Passed and sameMax and Admits' = Admits
   -- mutant back_unsearched breaks LIMIT_4: begins[none]
@@ -416,3 +416,60 @@ check LIMIT_5 {
 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
 -- LIMIT-6
 check LIMIT_6 { sound implies after limit_6 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
+-- The first ticket is kept from by nobody: it is served once each of its limits has a slot at all.
+check TicketsRun {
+  sound implies all l: ticketed |
+    no lower[l] and (all k: l.wants | #k.held < k.max) implies l in runnable
+} for 3 but 4 Job, 4 Place, 4 Int, 1 steps expect 0
+-- Nobody gets before a ticket, so a ticket waits for those before it, once each.
+check TicketsInOrder {
+  sound implies all l: ticketed' {
+    l in ticketed implies (lower[l])' in lower[l] and l.ticket' = l.ticket
+    l not in ticketed implies ticketed & ticketed' in (lower[l])'
+  }
+} for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
+-- Whoever stands first in a search and is not served comes nearer to a ticket, also where it is
+-- moved; nothing but a turn, its end or a pause takes that away.
+check FirstIsNoted {
+  sound implies {
+    Event = Search implies all l: front[candidates] | some jobsOf[l] & Ready' or
+      l in Passed' + ticketed' and (l in Passed implies l in ticketed' or some l.wants & paused)
+    Event = Search implies all l: Passed + ticketed |
+      some jobsOf[l] & Ready' or l in Passed' + ticketed' and (l in ticketed implies l in ticketed')
+  }
+} for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
+-- Whoever is served was the first that could be.
+check InOrder {
+  sound and Event = Search implies all g: Line | some jobsOf[g] & Ready' implies
+    no candidates & runnable & ahead[g] and head[g] in Ready'
+} for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
+-- Nobody who arrives goes past those that wait for a slot of the same limit.
+check NewcomersBehind {
+  sound and Event in Enter + Back implies all j: Ready' - Ready | no at.(j.line.wants)
+} for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
+check ExpeditedIsFirst {
+  sound and Event = Expedite implies
+    some j: waiting & waiting' | j.place' not in j.place and places/min[Job.place'] in j.place'
+} for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
+
+-- Whoever waits runs, if leases end, what is left is gone on with, and nobody pushes in.
+pred fair {
+  always Event in Enter + Leave + Admit + Search + Rest + Idle
+  all j: Job | always (j in running implies eventually j not in running)
+  all k: Key | always (k in Now + Admits implies eventually k not in Now + Admits)
+  all j: Job | always (j in waiting' - waiting implies j.place' in places/nexts[places/max[Job.place]]
+    or no waiting)
+}
+check EveryoneRuns {
+  sound and quiet and no paused and fair implies
+    all j: waiting | eventually j not in waiting
+} for 2 but 3 Job, 3 Line, 3 Place, 1 Look, 3 Int, 1..8 steps expect 0
+
+-- What can happen ----------------------------------------------------------------------------
+
+pred begins_ { init and no Admits and no paused }
+-- Three jobs want a limit of two; the third waits, and runs when one of them ends.
+run TwoOfThree {
+  begins_ and some k: Key | k.max = 2 and eventually (#k.held = 2 and some at.k and Event = Leave
+    and after (Event = Search and some jobsOf[at.k] & Ready'))
+} for 3 but 1 Line, 4 Int, 1..7 steps expect 1
