@@ -3,18 +3,19 @@
  *
  * A job wants a slot of each of its limits, all or none. Those that wait and want the same limits
  * stand in one *line*, in order; a line is parked on one limit that has no slot for it. A command
- * that gives slots back searches the lines parked there, together and in order, a bounded number of
- * them; what it does not come to it leaves as a row, so that another goes on. A line that was passed
- * over too often gets a ticket: one slot of each limit that it wants is kept for the lowest ticket.
+ * that gives slots back searches the lines parked there, together and in order, a bounded number
+ * of them; what it does not come to it leaves as a row, so that another goes on. A line that was
+ * passed over too often gets a ticket: one slot of each limit that it wants is kept for the lowest
+ * ticket.
  *
  * The steps of a search follow the command that began it before anything else does: Now is what it
  * has still to search, Left how long it may. In the code they are one batch.
  *
  * Abstracted: a count is the set of jobs that it counts; a place is where a job stands among all
  * that wait (priority, time, arrival); jobs that are not there, have ended or are not due are one;
- * one line may be passed over before the one that is served, else two are moved (in the code 64);
- * one pass is noted, the next gives a ticket (in the code 16); rate limits; durability (one batch is
- * all or nothing); what else becomes of a job (shard.als).
+ * one line may be passed over before the one that is served, else two are moved (in the code
+ * 64); one pass is noted, the next gives a ticket (in the code 16); rate limits; durability (one
+ * batch is all or nothing); what else becomes of a job (shard.als).
  */
 module limits
 open util/ordering[Place] as places
@@ -29,12 +30,12 @@ sig Key {
 }
 sig Line {
   wants: some Key,
-  var at: lone Key,             -- where it is parked
-  var ticket: lone Ticket
+  var at: set Key,              -- where it is parked
+  var ticket: set Ticket
 }
 sig Job {
   line: one Line,
-  var place: lone Place         -- a row of its line
+  var place: set Place          -- a row of its line
 }
 var sig Ready, Leased in Job {}
 -- Lines that were passed over.
@@ -120,9 +121,11 @@ pred enter[j: Job, p: Place] {
   -- given: places are drawn (queue.als)
   p not in Job.place
   -- then
-  -- mutant overtakes breaks NewcomersBehind: let shut = { k: j.line.wants | not fits[none, k, none] } {
+  -- mutant overtakes breaks NewcomersBehind:
+  --   let shut = { k: j.line.wants | not fits[none, k, none] } {
   let shut = { k: j.line.wants | not fits[none, k, none] or some at.k } {
-    -- mutant waits_and_holds breaks LIMIT_1: some shut implies held' = held + Key -> j else takes[j]
+    -- mutant waits_and_holds breaks LIMIT_1:
+    --   some shut implies held' = held + Key -> j else takes[j]
     some shut + j.line.at implies held' = held else takes[j]
     some shut + j.line.at implies sameRuns and parks[j, p] else becomesReady[j] and place' = place
     (some j.line.at or no shut) implies at' = at else parksOn[j.line, shut]
@@ -308,7 +311,7 @@ pred numbers[gets: lone Line, served: lone Line] {
 }
 fun after_: set Ticket { Ticket - Line.ticket - tickets/prevs[Line.ticket] }
 
--- A limit is paused: whoever wants it loses its ticket, which would keep slots of others for nothing.
+-- A limit is paused: whoever wants it loses its ticket, which would keep slots for nothing.
 pred suspend[l: Line] {
   -- given: it goes on while it may, and there is something to take
   some Left and l in ticketed and some l.wants & paused & Now
@@ -368,7 +371,7 @@ pred limit_1 {
   all k: Key | k.held = { j: running | k in j.line.wants }
   no Ready & Leased
 }
--- A line is parked, on one of its limits, exactly while jobs of it wait; whoever waits does not run.
+-- A line is parked, on one of its limits, exactly while jobs of it wait; these do not run.
 pred limit_3 {
   all l: Line | some l.at iff some jobsOf[l]
   all l: Line | lone l.at and l.at in l.wants
@@ -409,7 +412,7 @@ check LIMIT_2 {
 check LIMIT_3 { sound implies after limit_3 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
 -- LIMIT-4
 check LIMIT_4 { sound implies after limit_4 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
--- LIMIT-5: a limit that has a slot for the line with the lowest ticket keeps it until that is served.
+-- LIMIT-5: a limit that has a slot for the line with the lowest ticket keeps it for that.
 check LIMIT_5 {
   sound and Event != SetMax implies all l: ticketed |
     no lower[l] and l in ticketed' and jobsOf[l] in waiting' implies l.fitting in l.(fitting')
@@ -457,8 +460,8 @@ pred fair {
   always Event in Enter + Leave + Admit + Search + Rest + Idle
   all j: Job | always (j in running implies eventually j not in running)
   all k: Key | always (k in Now + Admits implies eventually k not in Now + Admits)
-  all j: Job | always (j in waiting' - waiting implies j.place' in places/nexts[places/max[Job.place]]
-    or no waiting)
+  all j: Job | always (j in waiting' - waiting implies
+    (j.place' in places/nexts[places/max[Job.place]] or no waiting))
 }
 check EveryoneRuns {
   sound and quiet and no paused and fair implies
@@ -467,9 +470,54 @@ check EveryoneRuns {
 
 -- What can happen ----------------------------------------------------------------------------
 
-pred begins_ { init and no Admits and no paused }
+pred empty { init and no Admits and no paused }
 -- Three jobs want a limit of two; the third waits, and runs when one of them ends.
 run TwoOfThree {
-  begins_ and some k: Key | k.max = 2 and eventually (#k.held = 2 and some at.k and Event = Leave
+  empty and some k: Key | k.max = 2 and eventually (#k.held = 2 and some at.k and Event = Leave
     and after (Event = Search and some jobsOf[at.k] & Ready'))
 } for 3 but 1 Line, 4 Int, 1..7 steps expect 1
+-- A line is served while one before it is blocked elsewhere, and that one stays where it is.
+run PassedOver {
+  empty and eventually (Event = Search and some f: front[candidates] |
+    some Ready' - Ready and f not in (Ready' - Ready).line and f.at' = f.at and f in Passed')
+} for 3 but 2 Line, 4 Job, 4 Int, 1..8 steps expect 1
+-- A line is moved to the limit that blocks it, back again, gets its ticket on the way, and is
+-- served while another waits for a slot that is kept.
+run TicketIsServed {
+  empty and eventually (Event = Search and some l: ticketed' - ticketed {
+    l.at' != l.at
+    eventually (some k: l.wants - l.at | l.ticket = l.ticket and k in l.fitting and some at.k - l
+      and no (at & fitting).k and eventually (Event = Search and some jobsOf[l] & Ready'))
+  })
+} for 3 but 2 Key, 1 Ticket, 1 Look, 3 Int, 12 steps expect 1
+-- A line that has its ticket is moved, and keeps it.
+run TicketMoves {
+  sound and quiet and Event = Leave and after (Event = Search and some l: ticketed & ticketed' |
+    l.at' != l.at and no lower[l])
+} for 3 but 4 Int, 1..4 steps expect 1
+-- Two lines with tickets want the same two limits, parked on one each: the first goes first.
+run TwoTickets {
+  sound and quiet and some disj a, b: ticketed {
+    a.wants = b.wants and #a.wants = 2 and a.at != b.at and a in lower[b]
+    eventually (some jobsOf[a] & Ready' and after eventually (some jobsOf[b] & Ready'))
+  }
+  no paused and always Event in Leave + Search + Admit + Rest + Idle
+} for 3 but 4 Job, 4 Place, 4 Int, 1..8 steps expect 1
+-- A search ends before it is through, the process dies, and another goes on.
+run LeftForLater {
+  sound and quiet and no Admits and eventually (Event = Rest and after (Event = Crash
+    and after (Event = Admit and after (Event = Search and some Ready' - Ready))))
+} for 3 but 4 Job, 4 Place, 1 Look, 4 Int, 1..7 steps expect 1
+-- A limit is paused: whoever had a ticket for it and for another makes way for those of the other.
+run PausedMakesWay {
+  sound and quiet and no Admits and some disj k, other: Key, l: ticketed {
+    k + other in l.wants and other.max = 1 and no other.held and some at.other - l
+    Event = SetMax and after (k in paused and Event = Suspend
+      and after (Event = Search and some other.held'))
+  }
+} for 3 but 4 Int, 1..5 steps expect 1
+-- A maximum is raised, and two run that waited; it is lowered, and what runs goes on.
+run RaisedAndLowered {
+  empty and some k: Key | k.max = 1 and eventually (Event = SetMax and k.max' = 3 and after after
+    (#k.held = 2 and Event = Search and #k.held' = 3 and eventually (k in paused and #k.held = 3)))
+} for 3 but 1 Line, 4 Int, 1..9 steps expect 1
