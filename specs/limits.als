@@ -466,7 +466,7 @@ pred fair {
 check EveryoneRuns {
   sound and quiet and no paused and fair implies
     all j: waiting | eventually j not in waiting
-} for 2 but 3 Job, 3 Line, 3 Place, 1 Look, 3 Int, 1..8 steps expect 0
+} for 2 but 3 Job, 3 Line, 3 Place, 1 Look, 3 Int, 1..7 steps expect 0
 
 -- What can happen ----------------------------------------------------------------------------
 
@@ -489,6 +489,7 @@ run TicketIsServed {
     eventually (some k: l.wants - l.at | l.ticket = l.ticket and k in l.fitting and some at.k - l
       and no (at & fitting).k and eventually (Event = Search and some jobsOf[l] & Ready'))
   })
+  always Event in Enter + Leave + Search + Idle
 } for 3 but 2 Key, 1 Ticket, 1 Look, 3 Int, 12 steps expect 1
 -- A line that has its ticket is moved, and keeps it.
 run TicketMoves {
