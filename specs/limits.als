@@ -74,7 +74,14 @@ pred fits[l: lone Line, k: Key, gone: set Job] {
   #(k.held - gone) < k.max.minus[kept[l, k]]
 }
 fun fitting: Line -> Key { { l: Line, k: l.wants | fits[l, k, none] } }
-fun runnable: set Line { { l: at.Key | l.wants in l.fitting } }
+-- The limits that block a line: without slots for it. Who is parked there does not matter: two
+-- limits, each to be searched, would pass lines to and fro.
+fun blocking: Line -> Key {
+  -- mutant heeds_others breaks EveryoneRuns TicketsRun:
+  --   wants - fitting + { l: Line, k: l.wants - l.at | some at.k }
+  wants - fitting
+}
+fun runnable: set Line { at.Key - blocking.Key }
 
 -- Limits with slots for lines that are parked there, or with tickets while they are paused.
 fun toSearch: set Key { Line.(at & fitting) + (paused & ticketed.wants) }
@@ -287,7 +294,7 @@ pred move[ls: set Line] {
   all l: Line - ls | l.at' = l.at
   -- mutant moves_anywhere breaks LIMIT_4: all l: ls | one l.at' and l.at' in l.wants
   -- mutant moves_nowhere breaks LIMIT_3: all l: ls | no l.at'
-  all l: ls | one l.at' and l.at' in l.wants - l.fitting
+  all l: ls | one l.at' and l.at' in l.blocking
   sameHeld and sameRuns and place' = place
 }
 -- Notes the first line of a search if another was served or it was moved; the second time it gets
