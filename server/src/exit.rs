@@ -23,7 +23,7 @@ use crate::shard::named::ShardError;
 pub(crate) enum Exit {
     /// All was done.
     Done = 0,
-    /// Something went wrong that has no code of its own.
+    /// Something went wrong that has no code of its own: a configuration is wrong, a port is taken.
     Failed = 1,
     /// The command line is wrong, or what was given to be read is.
     Usage = 2,

@@ -175,11 +175,14 @@ pub(crate) fn of_usage(error: &clap::Error) -> Exit {
     if is_json_asked_for() {
         let text = error.render().to_string();
         let text = text.trim_end().trim_start_matches("error: ");
-        let (message, help) = match error.kind() {
-            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                ("a command is missing", text)
-            }
-            _ => text.split_once("\n\n").unwrap_or((text, "")),
+        let is_cut_short = matches!(
+            error.kind(),
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        );
+        let (message, help) = if is_cut_short {
+            ("a command is missing", text)
+        } else {
+            text.split_once("\n\n").unwrap_or((text, ""))
         };
         let told = Told {
             code: Some("silo::usage".to_owned()),

@@ -67,9 +67,8 @@ fn without(command: Command, is_out: &dyn Fn(&Arg) -> bool) -> Command {
 fn is_void(arg: &Arg) -> bool {
     let value = arg.get_env().and_then(std::env::var_os);
     value.is_some_and(|value| {
-        let is_no = |no: &&str| value.eq_ignore_ascii_case(no);
         let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
-        value.is_empty() || is_flag && NO.iter().any(|no| is_no(&no))
+        value.is_empty() || is_flag && NO.iter().any(|no| value.eq_ignore_ascii_case(no))
     })
 }
 
@@ -77,10 +76,14 @@ fn is_void(arg: &Arg) -> bool {
 fn named(error: &Error) -> Vec<String> {
     let named = [ContextKind::InvalidArg, ContextKind::PriorArg];
     let named = named.into_iter().filter_map(|kind| error.get(kind));
-    let names = named.flat_map(|named| match named {
-        ContextValue::String(name) => std::slice::from_ref(name),
-        ContextValue::Strings(names) => names.as_slice(),
-        _ => &[],
+    let names = named.flat_map(|named| {
+        if let ContextValue::Strings(names) = named {
+            names.as_slice()
+        } else if let ContextValue::String(name) = named {
+            std::slice::from_ref(name)
+        } else {
+            &[]
+        }
     });
     names.cloned().collect()
 }

@@ -8,6 +8,13 @@ pub(crate) type Row = (
     &'static str,
 );
 
+/// The same for groups of commands.
+pub(crate) type Alike = (
+    &'static [&'static [&'static str]],
+    &'static [&'static str],
+    &'static str,
+);
+
 /// Commands for jobs, without `silo job`.
 const JOB: &[&str] = &[
     "silo job enqueue",
@@ -43,7 +50,7 @@ const REACH: &[&str] = &["--server", "--connect-timeout-ms"];
 const TLS: &[&str] = &["--tls-ca", "--tls-domain", "--tls-cert", "--tls-key"];
 
 /// What several groups of commands have alike.
-pub(crate) const ALIKE: &[(&[&[&str]], &[&str], &str)] = &[
+pub(crate) const ALIKE: &[Alike] = &[
     (
         &[
             JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
