@@ -111,7 +111,6 @@ fn it_tells_what_it_was_made_with() {
             "claim",
             [
                 &load[2..],
-                &work,
                 &tenants,
                 &["--depth", "8", "--consumed", "4", "--samples", "2"],
             ]
@@ -121,7 +120,12 @@ fn it_tells_what_it_was_made_with() {
         (
             "idle",
             [&tenants[..], &["--duration", "1"]].concat(),
-            json!({}),
+            json!({"tenants": 6}),
+        ),
+        (
+            "idle",
+            vec!["--tenant", "own", "--duration", "1"],
+            json!({"tenants": 1}),
         ),
     ] {
         let shown = shown(name, &[&flags[..], &place].concat());
@@ -245,9 +249,10 @@ fn files(folder: &Path) -> usize {
 }
 
 /// Starts the standard set, and interrupts it when it has begun.
-fn standard(flags: &[&str], has_begun: impl Fn() -> bool) -> Value {
+fn standard(flags: &[&str], variables: &[(&str, &str)], has_begun: impl Fn() -> bool) -> Value {
     let mut command = silo();
     command.args(["bench", "--output", "json"]).args(flags);
+    command.envs(variables.iter().copied());
     let running = Running::start(command);
     let began = Instant::now();
     while !has_begun() {
@@ -269,7 +274,7 @@ fn the_standard_set_is_made_with_the_same_flags() {
     // It is made while its shards are opened; a flush has made these.
     let has_begun = || files(folder.path()) > 100;
     let more = ["--target", "in-process", "--store", "fs"];
-    let shown = standard(&[&load[..], &place, &data, &more].concat(), has_begun);
+    let shown = standard(&[&load[..], &place, &data, &more].concat(), &[], has_begun);
     let told = json!({"batch": 1, "callers": 3, "payload_bytes": 99, "tenants": 6});
     assert_eq!(shown["results"][0]["parameters"], told);
     assert_eq!(shown["results"][0]["stopped_early"], "interrupted");
@@ -282,6 +287,14 @@ fn the_standard_set_is_made_with_the_same_flags() {
         assert_eq!(shown["setting"][key], value, "{key}");
     }
     assert_eq!(files(folder.path()), 0);
+    // A word goes before a variable, also before the one that contradicts it.
+    let words = ["--fsync", "--target", "in-process"];
+    let shown = standard(
+        &[&words[..], &data].concat(),
+        &[("SILO_BENCH_NO_FSYNC", "true")],
+        has_begun,
+    );
+    assert_eq!(shown["setting"]["fsync"], true);
 }
 
 #[silo::test]
@@ -305,7 +318,7 @@ fn the_standard_set_measures_a_server_that_runs() {
     ];
     let args = ["job", "list", "--ids", "--tenant", "own"];
     let has_begun = || !served.run(&args).out.is_empty();
-    let shown = standard(&flags, has_begun);
+    let shown = standard(&flags, &[], has_begun);
     assert_eq!(shown["setting"]["server"], addr);
     assert_eq!(shown["setting"]["connections"], 1);
     assert!(

@@ -20,7 +20,10 @@ pub(crate) struct Bench {
     pub(crate) place: PlaceArgs,
 
     #[command(flatten)]
-    pub(crate) load: LoadArgs,
+    pub(crate) callers: CallerArgs,
+
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
 }
 
 /// One benchmark.
@@ -176,16 +179,21 @@ pub(crate) struct CallerArgs {
     pub(crate) callers: u32,
 }
 
+/// Workers, unless a flag says otherwise.
+pub(crate) const WORKERS: u32 = 16;
+/// Most tasks that a worker leases at once, unless a flag says otherwise.
+pub(crate) const TASKS: u32 = 32;
+
 /// Who works.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WorkerArgs {
     /// Workers that lease and report, at most 1024.
-    #[arg(long, value_name = "N", env = "SILO_BENCH_WORKERS", default_value_t = 16,
+    #[arg(long, value_name = "N", env = "SILO_BENCH_WORKERS", default_value_t = WORKERS,
           value_parser = value_parser!(u32).range(1..=1024))]
     pub(crate) workers: u32,
 
     /// Most tasks that a worker leases at once, at most 1000.
-    #[arg(long, value_name = "N", env = "SILO_BENCH_TASKS", default_value_t = 32,
+    #[arg(long, value_name = "N", env = "SILO_BENCH_TASKS", default_value_t = TASKS,
           value_parser = value_parser!(u32).range(1..=1000))]
     pub(crate) tasks: u32,
 }
@@ -276,8 +284,6 @@ pub(crate) struct PaceArgs {
 pub(crate) struct ClaimArgs {
     #[command(flatten)]
     pub(crate) queue: QueueArgs,
-    #[command(flatten)]
-    pub(crate) workers: WorkerArgs,
     #[command(flatten)]
     pub(crate) payload: PayloadArgs,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::args::ClaimArgs;
+use crate::bench::args::{ClaimArgs, TASKS, WORKERS};
 use crate::bench::crew::{Crew, Numbers, Shift, Wishes};
 use crate::bench::enqueue::later;
 use crate::bench::faults::Fault;
@@ -33,7 +33,6 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
         queue,
         payload,
         place,
-        ..
     } = args;
     let site = Site::open(place, payload.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let fill = Crew::new(&site.loader, stop);
@@ -48,7 +47,7 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
     });
     fill.board.join(callers).await;
     let queued = fill.ledger.acknowledged_so_far();
-    let consumed = consume(&fill, args, queued.min(queue.consumed), until).await;
+    let consumed = consume(&fill, queued.min(queue.consumed), until).await;
     if !stop.is_over() && (queued < wanted || consumed < queue.consumed) {
         let reached = queued.min(queue.depth.saturating_add(consumed));
         fill.board.fault(&Fault::NotFilled { reached, wanted });
@@ -87,10 +86,10 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
 }
 
 /// Lets workers consume the head of the queue; tells how much of it.
-async fn consume(fill: &Crew, args: &ClaimArgs, tasks: u64, until: Instant) -> u64 {
+async fn consume(fill: &Crew, tasks: u64, until: Instant) -> u64 {
     let shift = Shift {
-        workers: args.workers.workers,
-        tasks: args.workers.tasks,
+        workers: WORKERS,
+        tasks: TASKS,
         left: Some(Arc::new(AtomicU64::new(tasks))),
         done: CancellationToken::new(),
         room: None,

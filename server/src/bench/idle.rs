@@ -26,7 +26,9 @@ pub(crate) async fn run(args: &IdleArgs, stop: &Stop) -> Result<Measured, BenchE
     wait(Duration::from_secs(args.duration), stop).await;
     let cost = site.cost(&meter).await?;
     let sheet = Sheet::default();
-    let measured = Measured::new("idle", Loop::None, [], &cost, &sheet, stop.reason());
+    let tenants = args.place.tenant_count(TENANTS_DEFAULT);
+    let parameters = [("tenants", tenants)];
+    let measured = Measured::new("idle", Loop::None, parameters, &cost, &sheet, stop.reason());
     site.close().await;
     Ok(measured)
 }

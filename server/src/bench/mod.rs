@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::args::{
     AmountArgs, Bench, ClaimArgs, EnqueueArgs, IdleArgs, LatencyArgs, LifecycleArgs, LoadArgs,
-    PaceArgs, PlaceArgs, QueueArgs, What,
+    PaceArgs, QueueArgs, TASKS, WORKERS, What, WorkerArgs,
 };
 use crate::bench::crew::{Crew, Shift};
 use crate::bench::faults::Fault;
@@ -129,7 +129,7 @@ pub(crate) fn bench(bench: &Bench, output: Output) -> miette::Result<ExitCode> {
         let machine = Machine::look();
         let plan = match &bench.what {
             Some(what) => vec![what.clone()],
-            None => standard(&bench.place, &bench.load),
+            None => standard(bench),
         };
         let place = plan.first().map_or(&bench.place, What::place);
         let setting = Setting::of(place);
@@ -189,7 +189,17 @@ fn say_what(what: &What) {
 }
 
 /// What is measured without a name: about two minutes on a small machine.
-fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
+fn standard(bench: &Bench) -> Vec<What> {
+    let Bench {
+        place,
+        callers,
+        payload,
+        what: _,
+    } = bench;
+    let workers = WorkerArgs {
+        workers: WORKERS,
+        tasks: TASKS,
+    };
     let amount = |batch| AmountArgs {
         batch,
         duration: 10,
@@ -198,8 +208,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
     let enqueue = |batch| {
         What::Enqueue(EnqueueArgs {
             amount: amount(batch),
-            callers: load.callers.clone(),
-            payload: load.payload.clone(),
+            callers: callers.clone(),
+            payload: payload.clone(),
             place: place.clone(),
         })
     };
@@ -208,7 +218,11 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
         enqueue(100),
         What::Lifecycle(LifecycleArgs {
             amount: amount(10),
-            load: load.clone(),
+            load: LoadArgs {
+                callers: callers.clone(),
+                workers: workers.clone(),
+                payload: payload.clone(),
+            },
             place: place.clone(),
         }),
         What::Latency(LatencyArgs {
@@ -216,8 +230,8 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
                 rate: 500,
                 duration: 10,
             },
-            workers: load.workers.clone(),
-            payload: load.payload.clone(),
+            workers,
+            payload: payload.clone(),
             place: place.clone(),
         }),
         What::Claim(ClaimArgs {
@@ -227,8 +241,7 @@ fn standard(place: &PlaceArgs, load: &LoadArgs) -> Vec<What> {
                 samples: 1000,
                 fill: 60,
             },
-            workers: load.workers.clone(),
-            payload: load.payload.clone(),
+            payload: payload.clone(),
             place: place.clone(),
         }),
         What::Idle(IdleArgs {

@@ -114,6 +114,11 @@ pub(crate) const ALIKE: &[Alike] = &[
     ),
     (BENCH, &["--target"], "bench::each_measures_without_grpc"),
     (
+        &[IDLE],
+        &["--tenants", "--tenant"],
+        "bench_flags::it_tells_what_it_was_made_with",
+    ),
+    (
         BENCH,
         &["--metrics"],
         "bench_flags::what_a_server_costs_is_read_where_it_is_told",
@@ -370,6 +375,7 @@ pub(crate) const OWN: &[Row] = &[
             "--target",
             "--store",
             "--shards",
+            "--fsync",
             "--no-fsync",
             "--data",
             "--callers",
@@ -425,44 +431,5 @@ pub(crate) const OWN: &[Row] = &[
         CLAIM,
         &["--depth", "--consumed", "--samples"],
         "bench_flags::it_does_as_much_as_it_is_told",
-    ),
-];
-
-/// Flags whose effect no test sees, and why.
-pub(crate) const UNSEEN: &[(&str, &str, &str)] = &[
-    (
-        "silo bench",
-        "--fsync",
-        "the default; each benchmark alone is tried",
-    ),
-    (
-        "silo bench",
-        "--workers",
-        "`lifecycle` alone tells; it is the third of the set",
-    ),
-    (
-        "silo bench",
-        "--tasks",
-        "`lifecycle` alone tells; it is the third of the set",
-    ),
-    (
-        "silo bench claim",
-        "--workers",
-        "only how fast the queue is made ready",
-    ),
-    (
-        "silo bench claim",
-        "--tasks",
-        "only how fast the queue is made ready",
-    ),
-    (
-        "silo bench idle",
-        "--tenants",
-        "nobody calls: only whether tenancy is on",
-    ),
-    (
-        "silo bench idle",
-        "--tenant",
-        "nobody calls: a server's answer needs it",
     ),
 ];

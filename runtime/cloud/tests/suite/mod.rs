@@ -16,8 +16,8 @@ use silo_runtime::storage::catalog::ShardCatalog;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig, WalConfig};
 use silo_runtime::storage::error::{StorageError, WriteError};
-use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
 use silo_runtime::storage::shard::ShardStore;
+use silo_runtime::storage::slatedb_overrides::SlateDbOverrides;
 
 /// No variable at all: the tests name everything.
 pub(crate) fn nothing() -> Environment {
