@@ -372,3 +372,20 @@ async fn dispatch_before_durability_waits_for_payloads_that_storage_does_not_hav
     }
     shard.close().await;
 }
+
+#[silo::test]
+async fn what_is_asked_for_by_somebody_who_has_gone_is_not_done() {
+    let shard = open(&memory().await).await;
+    let mut asked = Box::pin(shard.call(say::enqueue(say::plain(&say::job("t", "gone")))));
+    // It is with the shard, whose turn has not come: it runs on this thread.
+    assert!(futures::poll!(&mut asked).is_pending());
+    drop(asked);
+    let key = enqueue(&shard, say::plain(&say::job("t", "here"))).await;
+    assert!(matches!(
+        call(&shard, say::get(&key, false)).await,
+        Reply::Job(_)
+    ));
+    let gone = call(&shard, say::get(&say::job("t", "gone"), false)).await;
+    assert!(matches!(gone, Reply::Refused(_)), "{gone:?}");
+    shard.close().await;
+}

@@ -260,3 +260,30 @@ fn tasks_are_handed_back_also_beyond_the_bounds() {
     world.settle().unwrap();
     assert_eq!(world.tasks.len(), 2, "the job is leased again at once");
 }
+
+#[silo::test]
+fn whoever_has_gone_is_not_served_and_holds_nobody_up() {
+    let limits = StageLimits {
+        round_commands_max: 1,
+        ..roomy()
+    };
+    let mut stage = Stage::new(limits, at(START));
+    for key in 0..9 {
+        let asked = say::enqueue(once(key));
+        stage.submit("gone", asked, stamp(key.into())).unwrap();
+    }
+    stage
+        .submit("here", say::enqueue(once(9)), stamp(9))
+        .unwrap();
+    stage.run_for(stamp(1000), |caller| *caller == "gone");
+    assert_eq!(
+        stage.queued().0,
+        1,
+        "one command is left, in the first round"
+    );
+    let outputs = on_empty_storage(&mut stage);
+    stage.accepted(written(&outputs), 1);
+    assert_eq!(stage.take_counts().abandoned, 9);
+    let told = told(stage);
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&"here"]);
+}

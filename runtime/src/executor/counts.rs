@@ -120,6 +120,8 @@ pub struct StageCounts {
     decided: [u64; CommandKind::ALL.len()],
     /// Commands that were refused.
     pub refused: u64,
+    /// Commands whose callers had gone before their turn came: they were not decided.
+    pub abandoned: u64,
     /// How often a command had to wait for rows.
     pub waits: u64,
     /// Bytes that storage had accepted and not made durable when the stage ran last.

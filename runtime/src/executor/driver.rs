@@ -226,7 +226,7 @@ impl Driver {
 
     fn run_stage(&mut self, stamp: Stamp) {
         let began = Instant::now();
-        self.stage.run(stamp);
+        self.stage.run_for(stamp, Caller::is_closed);
         let counts = self.stage.take_counts();
         self.around.metrics.rounds().ran(began.elapsed(), &counts);
         let soft = self.stage.soft();

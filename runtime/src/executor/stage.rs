@@ -228,11 +228,23 @@ impl<C> Stage<C> {
 
     /// Decides what can be decided. `stamp` says the time, and is what a tick is judged with.
     pub fn run(&mut self, stamp: Stamp) {
+        self.run_for(stamp, |_| false);
+    }
+
+    /// As [`Stage::run`]. Whoever has gone before the turn of the command came is not served: work for
+    /// nobody would keep everybody waiting until they go as well, and never end.
+    pub fn run_for(&mut self, stamp: Stamp, has_gone: impl Fn(&C) -> bool) {
         self.pass_to(stamp.now);
-        for _ in 0..self.limits.round_commands_max {
-            let Some(pending) = self.next_command() else {
-                break;
-            };
+        let mut left = self.limits.round_commands_max;
+        while left > 0
+            && let Some(pending) = self.next_command()
+        {
+            if pending.waits == 0 && pending.caller.as_ref().is_some_and(&has_gone) {
+                self.forget_command(&pending);
+                self.counts.abandoned = self.counts.abandoned.saturating_add(1);
+                continue;
+            }
+            left = left.saturating_sub(1);
             self.judge(pending);
         }
         if self.next_tick(self.now) == Some(Millis::ZERO) {

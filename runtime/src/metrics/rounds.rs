@@ -18,6 +18,7 @@ use crate::metrics::SECONDS;
 pub struct RoundMetrics {
     commands: Family<Command, Counter>,
     refused: Counter,
+    abandoned: Counter,
     waits: Counter,
     round_commands: Histogram,
     decision: Histogram,
@@ -59,6 +60,7 @@ impl Default for RoundMetrics {
         let new = Self {
             commands: Family::default(),
             refused: Counter::default(),
+            abandoned: Counter::default(),
             waits: Counter::default(),
             round_commands: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             decision: Histogram::new(exponential_buckets(0.000_01, 4.0, 8)),
@@ -174,6 +176,11 @@ impl RoundMetrics {
             self.refused.clone(),
         );
         registry.register(
+            "commands_abandoned",
+            "Commands that were not decided, as their callers had gone before their turn",
+            self.abandoned.clone(),
+        );
+        registry.register(
             "command_waits",
             "How often a command had to wait for rows to be loaded",
             self.waits.clone(),
@@ -248,6 +255,7 @@ impl RoundMetrics {
             .observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
         self.decision.observe(took.as_secs_f64());
         self.refused.inc_by(counts.refused);
+        self.abandoned.inc_by(counts.abandoned);
         self.waits.inc_by(counts.waits);
         self.jobs(&counts.jobs);
     }

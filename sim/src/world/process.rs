@@ -20,6 +20,7 @@ use crate::plan::config::Wrong;
 use crate::random::{Of, is_hit};
 use crate::world::World;
 use crate::world::bucket::Batch;
+use crate::world::call::Call;
 use crate::world::event::{CallId, Event, Letter, ProcessId, Proof, Reading, Token};
 use crate::world::handle::{Handle, read};
 
@@ -173,13 +174,15 @@ impl World<'_> {
         self.forget(id);
         let (_, stamp) = self.stamp(id);
         let is_tickless = self.config.wrong == Some(Wrong::NoTicks);
-        let Some(stage) = self.stage(id) else {
+        let calls = &self.calls;
+        let process = self.processes.get_mut(id as usize);
+        let Some(stage) = process.and_then(|process| process.stage.as_mut()) else {
             return Ok(());
         };
         if is_tickless && stage.soft().is_recovered() {
             stage.close();
         }
-        stage.run(stamp);
+        stage.run_for(stamp, |token| is_abandoned(calls, token));
         self.drain(id)?;
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
@@ -439,10 +442,7 @@ impl World<'_> {
 
     /// Sends an answer. Tasks whose caller has gone are handed back, where that is noticed.
     pub fn reply(&mut self, from: ProcessId, token: Token, answer: Answer) {
-        let is_gone = self
-            .calls
-            .get(token.call as usize)
-            .is_none_or(|call| !call.is_open || call.attempt != token.attempt);
+        let is_gone = is_abandoned(&self.calls, &token);
         let is_lease = matches!(&answer, Answer::Reply(Reply::Leased(tasks)) if !tasks.is_empty());
         let notices = self.noise.number(Of::Answer, token.number, from.into()) & 1 == 0;
         if is_gone && is_lease && notices {
@@ -585,4 +585,11 @@ impl World<'_> {
     pub const fn is_own(command: &Command) -> bool {
         matches!(command, Command::Tick | Command::SetAside(_))
     }
+}
+
+/// Whether a caller has given up this try. Its deadline is the server's as well, who so knows.
+fn is_abandoned(calls: &[Call], token: &Token) -> bool {
+    calls
+        .get(token.call as usize)
+        .is_none_or(|call| !call.is_open || call.attempt != token.attempt)
 }
