@@ -44,7 +44,7 @@ impl Makes {
     fn new(mut draw: Draw, config: Config) -> Self {
         let fresh = draw.one(&[300_000, 600_000, 900_000], 600_000);
         // Some worlds never cancel, some hardly do anything else.
-        let weights = (0..11).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
+        let weights = (0..13).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
         let large = draw.one(&[0, 20_000, 300_000], 0);
         let delayed = draw.one(&[0, 200_000, 700_000], 200_000);
         Self {
@@ -134,6 +134,13 @@ impl Makes {
             7 => Ask::Result(job),
             8 => Ask::LeaseJob(job),
             9 => Ask::Enqueue(JobSpec { job, ..self.spec() }),
+            10 => Ask::List {
+                tenant: self.a_tenant(),
+                group: self.draw.one(&[None, None, Some(0), Some(1)], None),
+                ended: self.draw.one(&[None, None, Some(true), Some(false)], None),
+                page: self.draw.one(&[2, 10, 100, 1_000], 10),
+            },
+            11 => Ask::Await(job),
             _ => Ask::ListSetAside,
         }
     }
@@ -142,6 +149,11 @@ impl Makes {
     fn known(&mut self) -> u32 {
         let back = self.draw.skewed(1, u64::from(self.jobs.max(1)));
         self.jobs.saturating_sub(u32_of(back))
+    }
+
+    /// One of the first more often than one of the last.
+    fn a_tenant(&mut self) -> u32 {
+        u32_of(self.draw.skewed(0, u64::from(self.config.tenants) - 1))
     }
 
     fn spec(&mut self) -> JobSpec {
@@ -165,7 +177,7 @@ impl Makes {
         let kept = [None, None, None, Some(0), Some(300), Some(10_000)];
         JobSpec {
             job,
-            tenant: u32_of(self.draw.skewed(0, u64::from(self.config.tenants) - 1)),
+            tenant: self.a_tenant(),
             naming,
             group: u32_of(self.draw.between(0, u64::from(self.config.groups) - 1)),
             priority: self.draw.one(&[0, 10, 10, 10, 50, 99], 10),

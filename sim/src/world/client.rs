@@ -128,6 +128,18 @@ impl World<'_> {
                 let job = job.clone();
                 self.names.learn(spec.job, JobKey { tenant, job });
             }
+            (Ask::List { .. }, Reply::Listed(page)) if page.next.is_some() => {
+                let now_ms = 0;
+                let lease = Millis::new(self.config.lease_ms);
+                let command = self.names.command(ask, now_ms, lease);
+                if let Command::List(mut list) = command {
+                    list.after.clone_from(&page.next);
+                    self.cover.hit(Mark::ListedOn);
+                    let endpoint = index % self.config.clients.max(1);
+                    let timeout = self.config.network.timeout_ms * MS;
+                    self.call(For::Step(index), endpoint, Command::List(list), timeout);
+                }
+            }
             (Ask::LeaseJob(job), Reply::Leased(tasks)) => {
                 // Half of those who take a job by hand end it, the others forget it.
                 for task in tasks.iter().filter(|_| job % 2 == 0) {
