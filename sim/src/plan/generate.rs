@@ -38,6 +38,8 @@ struct Makes {
     weights: Vec<u64>,
     large: u32,
     delayed: u32,
+    /// What was imported, with how many failures.
+    imported: Vec<(Vec<JobSpec>, u32)>,
 }
 
 impl Makes {
@@ -56,6 +58,7 @@ impl Makes {
             weights,
             large,
             delayed,
+            imported: Vec::new(),
         }
     }
 
@@ -103,14 +106,7 @@ impl Makes {
                     let jobs = std::iter::once(spec).chain(rest.collect::<Vec<_>>());
                     Ask::EnqueueAll(jobs.collect())
                 }
-                1 => {
-                    let other = self.spec();
-                    Ask::Import {
-                        jobs: vec![spec, other].into_iter().map(named).collect(),
-                        failures: u32_of(self.draw.skewed(0, 6)),
-                        succeeded: self.draw.chance(100_000),
-                    }
-                }
+                1 => self.import(spec),
                 _ => Ask::Enqueue(spec),
             };
         }
@@ -142,6 +138,48 @@ impl Makes {
             },
             11 => Ask::Await(job),
             _ => Ask::ListSetAside,
+        }
+    }
+
+    /// New jobs, or such as were imported before with more of their history.
+    fn import(&mut self, spec: JobSpec) -> Ask {
+        let succeeded = self.draw.chance(100_000);
+        let back = self.draw.skewed(1, self.imported.len().max(1) as u64) as usize;
+        if self.draw.chance(500_000)
+            && let Some((jobs, before)) = self.imported.iter().rev().nth(back - 1).cloned()
+        {
+            let failures = before + u32_of(self.draw.between(0, 3));
+            return Ask::Import {
+                jobs,
+                failures,
+                succeeded,
+            };
+        }
+        let other = self.spec();
+        let jobs: Vec<JobSpec> = [spec, other].into_iter().map(named).collect();
+        let failures = u32_of(self.draw.skewed(0, 6));
+        self.imported.push((jobs.clone(), failures));
+        Ask::Import {
+            jobs,
+            failures,
+            succeeded,
+        }
+    }
+
+    /// Many ask about a few jobs, of whoever each takes for the owner.
+    fn talk(&mut self, from: u64, ms: u64) {
+        let about = self.known();
+        for _ in 0..self.draw.between(10, 60) {
+            let at = from + self.draw.between(0, ms * 2 * MS);
+            let job = about.saturating_add(u32_of(self.draw.between(0, 2)));
+            let ask = match self.draw.between(0, 7) {
+                0 | 1 => Ask::Enqueue(JobSpec { job, ..self.spec() }),
+                2 => Ask::Cancel(job),
+                3 => Ask::Restart(job),
+                4 => Ask::Delete(job),
+                _ => Ask::Get(job, false),
+            };
+            self.add(at, What::Ask(ask));
         }
     }
 
@@ -228,6 +266,11 @@ impl Makes {
                         effects: u32_of(self.draw.skewed(0, 40)),
                         back_ms: self.draw.skewed(1, 5_000),
                     },
+                    Family::Owners if self.config.profile == Profile::Zombies => {
+                        let ms = lease_ms / 2 + self.draw.between(0, lease_ms);
+                        self.talk(at, ms);
+                        What::Stall { ms }
+                    }
                     Family::Owners => {
                         if self.draw.chance(700_000) {
                             let after = self.draw.skewed(0, long);

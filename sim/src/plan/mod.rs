@@ -55,6 +55,12 @@ pub enum What {
     },
     /// Another process opens the shard; the owner is not told.
     TakeOver,
+    /// The owner stands still for so long as soon as an object of its was made, before it hears
+    /// of that, and somebody else opens the shard.
+    Stall {
+        /// How long.
+        ms: u64,
+    },
     /// The owner stands still for so long.
     Pause {
         /// How long.

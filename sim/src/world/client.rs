@@ -35,13 +35,10 @@ impl World<'_> {
                     }
                 }
             }
-            What::TakeOver => {
-                let machine = self
-                    .owner_mut()
-                    .map_or(0, |process| 1 - process.machine.min(1));
-                if self.opening == 0 {
-                    self.cover.hit(Mark::TakenOver);
-                    self.begin_opening(machine);
+            What::TakeOver => self.take_over(),
+            What::Stall { ms } => {
+                if let Some(process) = self.owner_mut() {
+                    process.stalls_for = Some(*ms);
                 }
             }
             What::Pause { ms } => {
@@ -104,6 +101,17 @@ impl World<'_> {
                     self.forget_rows(id);
                 }
             }
+        }
+    }
+
+    /// Another process begins to open the shard; its owner is not told.
+    pub fn take_over(&mut self) {
+        let machine = self
+            .owner_mut()
+            .map_or(0, |process| 1 - process.machine.min(1));
+        if self.opening == 0 {
+            self.cover.hit(Mark::TakenOver);
+            self.begin_opening(machine);
         }
     }
 

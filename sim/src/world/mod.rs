@@ -306,6 +306,7 @@ impl<'a> World<'a> {
         }
         for process in &mut self.processes {
             process.dies_after = None;
+            process.stalls_for = None;
             process.paused_until = self.now;
         }
         for worker in &mut self.workers {

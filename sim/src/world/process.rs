@@ -37,6 +37,8 @@ pub struct Process {
     clock: Clock,
     /// Until when it stands still.
     pub paused_until: At,
+    /// For how long it stands still once an object of its is made.
+    pub stalls_for: Option<u64>,
     /// When the stage gets its next turn.
     turn_at: Option<At>,
     /// How many more effects it lives for, and how long until it is started again.
@@ -66,6 +68,7 @@ impl Process {
             handle,
             clock,
             paused_until: 0,
+            stalls_for: None,
             turn_at: None,
             dies_after: None,
             numbers: 0,
