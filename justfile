@@ -12,6 +12,10 @@ check:
 test *arguments:
     scripts/test {{ arguments }}
 
+# Known bugs, put into a copy one at a time: each must be found.
+bug-hunt *arguments:
+    scripts/bug-hunt {{ arguments }}
+
 # The Alloy models; `just specs --mutants` breaks them on purpose.
 specs *arguments:
     scripts/specs {{ arguments }}

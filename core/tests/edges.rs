@@ -469,3 +469,19 @@ fn jobs_that_start_in_ever_more_queues_wait_until_there_is_room() {
     shard.pass(2 * wait);
     assert_eq!(waiting(&shard), 0, "nothing is left behind");
 }
+
+#[test]
+fn refusals_say_where_the_job_stands() {
+    let words = [
+        (Status::Scheduled, "scheduled"),
+        (Status::Running, "running"),
+        (Status::Succeeded, "succeeded"),
+        (Status::Failed, "failed"),
+        (Status::Cancelled, "cancelled"),
+        (Status::Quarantined, "quarantined"),
+    ];
+    for (status, word) in words {
+        let said = Refusal::NotRestartable(job("t", "j"), status).to_string();
+        assert_eq!(said, format!("job cannot be restarted: it is {word}"));
+    }
+}

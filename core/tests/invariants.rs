@@ -25,3 +25,14 @@ fn every_broken_state_is_noticed_under_its_sigil() {
         );
     }
 }
+
+#[test]
+fn a_violation_says_which_invariant_and_whose_job() {
+    let all = BREAKS.iter().flat_map(|broken| broken.violations());
+    let said: Vec<String> = all.map(|violation| violation.to_string()).collect();
+    assert!(said.iter().all(|text| text.starts_with("SILO-")));
+    assert!(
+        said.iter()
+            .any(|text| text.contains("job leased of tenant t"))
+    );
+}

@@ -146,6 +146,10 @@ marks! {
     SharedOut,
     /// A job ran at two workers at once, where that may be.
     RanTwice,
+    /// A list went on with its next page.
+    ListedOn,
+    /// Whoever waited for a job was told of its end.
+    EndTold,
     /// A read was answered by an owner that had been deposed a moment ago.
     StaleRead,
 }

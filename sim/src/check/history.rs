@@ -1,9 +1,10 @@
 //! The history of a shard as it became durable, over all of its owners, and what callers were told
 //! of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use silo_core::invariants::image::Image;
+use silo_core::shard::command::Command;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::Reply;
@@ -21,6 +22,8 @@ use crate::world::event::{CallId, Letter};
 pub struct Effect {
     /// Whose; none for what a shard does on its own.
     pub call: Option<CallId>,
+    /// Whether the call must not have a second one: it may not be sent again blindly.
+    pub is_once: bool,
     /// The jobs that it has changed.
     pub changed: Vec<Changed>,
 }
@@ -31,6 +34,8 @@ pub struct History {
     length: u64,
     /// What is known of each job.
     jobs: BTreeMap<JobKey, Known>,
+    /// Calls that may have one effect only, and have had it.
+    once: BTreeSet<CallId>,
     /// Outcomes that were acknowledged, and when in the history.
     outcomes: Vec<(TaskId, How, u64)>,
 }
@@ -39,6 +44,8 @@ pub struct History {
 struct Known {
     /// Who has changed it last.
     last: Option<CallId>,
+    /// Who has made it, and when.
+    made: Option<(CallId, u64)>,
     /// When it was last removed.
     removed: u64,
     /// What somebody has been told of it is no older than this.
@@ -73,6 +80,15 @@ impl History {
     /// [`Violation`] when a call has its effect twice, with nothing in between.
     pub fn effect(&mut self, effect: Effect) -> Result<u64, Violation> {
         self.length += 1;
+        if let Some(call) = effect.call.filter(|_| effect.is_once)
+            && !self.once.insert(call)
+        {
+            return violated(
+                Promise::History,
+                format!("call {call}, which is not to be repeated, had its effect twice"),
+            )
+            .map(|()| 0);
+        }
         for (job, life) in effect.changed {
             let known = self.jobs.entry(job).or_default();
             if life == Life::Ends {
@@ -86,6 +102,9 @@ impl History {
                 .map(|()| 0);
             }
             known.last = effect.call;
+            if life == Life::Begins {
+                known.made = effect.call.map(|call| (call, self.length));
+            }
         }
         Ok(self.length)
     }
@@ -118,6 +137,17 @@ impl History {
             },
         )?;
         let known = self.jobs.entry(key).or_default();
+        if let (Command::Enqueue(enqueue), Reply::Refused(Refusal::JobExists(_))) =
+            (&call.command, reply)
+            && enqueue.request.is_some()
+        {
+            let own = known.made.filter(|(by, _)| *by == letter.token.call);
+            ensure(
+                own.is_none_or(|(_, made)| made > letter.shows),
+                Promise::History,
+                || format!("{own:?} was told that its own job is in its way"),
+            )?;
+        }
         known.floor = known.floor.max(letter.shows);
         if enqueued.is_some() {
             known.taken = Some(letter.shows);

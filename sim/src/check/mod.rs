@@ -6,14 +6,17 @@
 //! * [`transitions`]: what a command may do to a job, and what it may be refused for
 //! * [`history`]: every acknowledged operation has its effect, in an order that real time allows
 //! * [`at_work`]: no job runs at two workers at once
+//! * [`listing`]: pages of lists; [`watching`]: who waits for a job's end
 //! * [`fairness`]: nobody waits longer than a turn of the ring
 
 pub mod at_work;
 pub mod fairness;
 pub mod history;
+pub mod listing;
 pub mod shadow;
 pub mod touched;
 pub mod transitions;
+pub mod watching;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +26,7 @@ use silo_core::invariants::{check_all, check_soft};
 use silo_core::shard::decision::Notice;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
+use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 use silo_runtime::executor::replies::{Answer, Failure};
 use silo_runtime::executor::trace::Decided;
@@ -126,6 +130,12 @@ pub struct Counts {
     pub batches: u64,
     /// Answers put in order.
     pub ordered: u64,
+    /// Commands that got their one answer.
+    pub told: u64,
+    /// Pages of lists.
+    pub listed: u64,
+    /// Ends of jobs that somebody waited for.
+    pub awaited: u64,
     /// Tasks begun and extended.
     pub at_work: u64,
     /// Turns given.
@@ -138,7 +148,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 11] {
+    pub const fn named(&self) -> [(&'static str, u64); 14] {
         [
             ("decisions whose rows were checked", self.touched),
             ("whole images checked", self.whole),
@@ -147,6 +157,9 @@ impl Counts {
             ("replies checked for durability", self.released),
             ("batches compared", self.batches),
             ("answers put in order", self.ordered),
+            ("commands that got one answer", self.told),
+            ("pages of lists checked", self.listed),
+            ("ends that somebody waited for", self.awaited),
             ("leases checked at workers", self.at_work),
             ("turns of tenants checked", self.turns),
             ("worlds that came to rest", self.rested),
@@ -163,6 +176,9 @@ impl Counts {
         self.released += other.released;
         self.batches += other.batches;
         self.ordered += other.ordered;
+        self.told += other.told;
+        self.listed += other.listed;
+        self.awaited += other.awaited;
         self.at_work += other.at_work;
         self.turns += other.turns;
         self.rested += other.rested;
@@ -222,11 +238,15 @@ impl Check {
         self.fairness.decided(process, shadow, &decided, cover)?;
         let touched = touched::before(shadow.rows(), &decided)?;
         transitions::answer(shadow.rows(), &decided)?;
+        if listing::check(shadow.rows(), &decided)? {
+            self.counts.listed += 1;
+        }
         shadow.fold(&decided);
         self.counts.transitions += touched.jobs() as u64;
         transitions::check(&touched, shadow.rows(), &decided, cover)?;
         touched::check(&touched, shadow.rows(), &decided)?;
         self.counts.touched += 1;
+        shadow.watching.decided(&touched, decided.round);
         shadow.keep(decided, touched.into_changed());
         Ok(())
     }
@@ -271,6 +291,25 @@ impl Check {
     ) -> Checked {
         self.counts.released += 1;
         shadow.released(number, reply, is_speculative)
+    }
+
+    /// A command gets its answer, whatever that says.
+    ///
+    /// # Errors
+    /// See [`Check::decided`].
+    pub fn told(&mut self, shadow: &mut Shadow, number: u64) -> Checked {
+        self.counts.told += 1;
+        shadow.told(number)
+    }
+
+    /// Those who wait for the end of a job are told of it.
+    ///
+    /// # Errors
+    /// See [`Check::decided`].
+    pub fn over(&mut self, shadow: &mut Shadow, job: &JobKey) -> Checked {
+        self.counts.awaited += 1;
+        let durable = shadow.durable();
+        shadow.watching.told(job, durable)
     }
 
     /// A caller has its answer.

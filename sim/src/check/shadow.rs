@@ -1,6 +1,6 @@
 //! What a process must come to: its decisions over a complete map, and which of them are durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use silo_core::shard::decision::Change;
@@ -15,6 +15,7 @@ use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::Round;
 
 use crate::check::history::{Effect, History};
+use crate::check::watching::Watching;
 use crate::check::{Checked, Promise, Violation, ensure, violated};
 use crate::world::bucket::Batch;
 use crate::world::call::target;
@@ -51,6 +52,10 @@ pub struct Shadow {
     pending: VecDeque<Pending>,
     /// Commands that wait for their reply, by the number in their stamp.
     records: BTreeMap<u64, Record>,
+    /// Commands that were taken in and have no answer.
+    untold: BTreeSet<u64>,
+    /// Jobs whose end somebody waits for.
+    pub watching: Watching,
 }
 
 #[derive(Debug)]
@@ -63,6 +68,8 @@ struct Pending {
 #[derive(Debug)]
 struct Record {
     call: CallId,
+    /// Whether the call may have its effect more than once.
+    is_repeatable: bool,
     decided: Option<Judged>,
 }
 
@@ -93,6 +100,8 @@ impl Shadow {
             open: VecDeque::new(),
             pending: VecDeque::new(),
             records: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            watching: Watching::default(),
         }
     }
 
@@ -130,9 +139,39 @@ impl Shadow {
     }
 
     /// A command was submitted.
-    pub fn asked(&mut self, number: u64, call: CallId) {
-        let decided = None;
-        self.records.insert(number, Record { call, decided });
+    pub fn asked(&mut self, number: u64, call: CallId, is_repeatable: bool) {
+        let record = Record {
+            call,
+            is_repeatable,
+            decided: None,
+        };
+        self.records.insert(number, record);
+        self.untold.insert(number);
+    }
+
+    /// A command gets its answer: one.
+    ///
+    /// # Errors
+    /// [`Violation`] when it has had one.
+    pub fn told(&mut self, number: u64) -> Checked {
+        ensure(self.untold.remove(&number), Promise::Protocol, || {
+            format!("command {number} was answered twice")
+        })
+    }
+
+    /// Nothing is asked any more, or will be answered: everybody has been told something.
+    ///
+    /// # Errors
+    /// [`Violation`] when somebody has not.
+    pub fn all_told(&self) -> Checked {
+        ensure(self.untold.is_empty(), Promise::Protocol, || {
+            format!("commands {:?} were never answered", self.untold)
+        })
+    }
+
+    /// What is durable.
+    pub const fn durable(&self) -> Round {
+        self.durable
     }
 
     /// Takes a decision again over all rows, in worlds that do so. True if it did.
@@ -187,7 +226,8 @@ impl Shadow {
         let depends = if has_changes {
             round
         } else {
-            self.last_change(&command)
+            let shown = self.last_shown(&command, &decision.reply);
+            self.last_change(&command).max(shown)
         };
         let knows = self.view + self.pending.len() as u64 + u64::from(has_changes);
         let shows = if has_changes { knows } else { self.view };
@@ -232,6 +272,20 @@ impl Shadow {
         last.map_or(Round(0), |pending| pending.round)
     }
 
+    /// The round that last changed one of the jobs on a page, if that is not durable.
+    fn last_shown(&self, command: &Command, reply: &Reply) -> Round {
+        let (Command::List(list), Reply::Listed(page)) = (command, reply) else {
+            return Round(0);
+        };
+        let is_shown = |(job, _): &Changed| {
+            let mut shown = page.jobs.iter();
+            job.tenant == list.tenant && shown.any(|shown| shown.job == job.job)
+        };
+        let mut pending = self.pending.iter().rev();
+        let last = pending.find(|pending| pending.changed.iter().any(is_shown));
+        last.map_or(Round(0), |pending| pending.round)
+    }
+
     /// A batch is handed over: it must be what was decided for its round.
     ///
     /// # Errors
@@ -272,6 +326,7 @@ impl Shadow {
             let record = self.records.get(&pending.number);
             self.view = history.effect(Effect {
                 call: record.map(|record| record.call),
+                is_once: record.is_some_and(|record| !record.is_repeatable),
                 changed: pending.changed,
             })?;
         }

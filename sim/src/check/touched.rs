@@ -52,7 +52,8 @@ pub struct Job {
     pub before: Option<StateRow>,
     /// Its state after.
     pub after: Option<StateRow>,
-    has_state_change: bool,
+    /// Whether its state is among what was decided.
+    pub has_state_change: bool,
     index: BTreeSet<Key>,
     payloads: Vec<Key>,
 }

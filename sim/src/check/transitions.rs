@@ -7,8 +7,10 @@ use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::view::Rows;
 use silo_core::table::Table;
-use silo_core::table::job::JobKey;
+use silo_core::table::job::{JobKey, JobRow, Jobs};
 use silo_core::table::state::{Ended, Position, StateRow, States};
+use silo_core::types::data::Data;
+use silo_core::types::retention::Retention;
 use silo_core::types::time::Timestamp;
 use silo_runtime::executor::trace::Decided;
 
@@ -43,7 +45,7 @@ fn at(state: Option<&StateRow>) -> At {
 ///
 /// # Errors
 /// [`crate::check::Violation`] for what it may not do.
-pub fn check(touched: &Touched, _: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
+pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
     for (key, job) in touched.states() {
         if job.before == job.after {
             return violated(
@@ -51,7 +53,11 @@ pub fn check(touched: &Touched, _: &Rows, decided: &Decided, cover: &mut Cover) 
                 format!("{:?} touched job {} for nothing", decided.command, key.job),
             );
         }
-        let is_fine = is_allowed(key, job, decided, cover);
+        let asked = read::<Jobs>(rows, &Jobs::key(key));
+        let is_fine = is_allowed(key, job, decided, cover)
+            && is_within_budget(job, asked.as_ref(), &decided.command)
+            && is_as_asked(key, job, asked.as_ref(), &decided.command)
+            && is_kept_rightly(job, decided);
         ensure(is_fine, Promise::Transition, || {
             format!(
                 "{:?} at {} answered {:?} and made of job {}\n{:?}\n{:?}",
@@ -138,6 +144,84 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
         | Command::Result(_)
         | Command::SetAside(_) => false,
     }
+}
+
+/// A run goes on while its budgets last, and not longer: retries for failures, crashes in a row for
+/// leases that ended.
+fn is_within_budget(job: &Job, asked: Option<&JobRow>, command: &Command) -> bool {
+    let (Some(before), Some(after), Some(asked)) = (&job.before, &job.after, asked) else {
+        return true;
+    };
+    let has_failed = at(Some(after)) == At::Over(Ended::Failed);
+    let waits = matches!(at(Some(after)), At::Due | At::Ready);
+    match command {
+        Command::Report(report) => {
+            let Outcome::Failure { retryable, .. } = &report.outcome else {
+                return true;
+            };
+            let retries_max = asked.retry.as_ref().map_or(0, |retry| retry.retry_count);
+            let may = *retryable && before.retries_used < retries_max;
+            (!waits || may) && (!has_failed || !may)
+        }
+        Command::Tick if matches!(before.position, Position::Leased(_)) => {
+            let crashed = after.attempts_ended > before.attempts_ended;
+            let used_up = before.crashes >= asked.max_crashes;
+            !crashed || (!waits || !used_up) && (!has_failed || used_up)
+        }
+        _ => true,
+    }
+}
+
+/// What is written down of a job is what was asked for, and stays so.
+fn is_as_asked(key: &JobKey, job: &Job, row: Option<&JobRow>, command: &Command) -> bool {
+    let (Some(after), Some(row)) = (&job.after, row) else {
+        return true;
+    };
+    let all = match command {
+        Command::Enqueue(asked) => std::slice::from_ref(&**asked),
+        Command::EnqueueAll(all) => all.jobs.as_slice(),
+        Command::Import(_) | Command::Restart(_) => return true,
+        _ => {
+            return job
+                .before
+                .as_ref()
+                .is_none_or(|b| b.retention == after.retention);
+        }
+    };
+    all.iter().any(|asked| {
+        let named = asked.id.as_ref().is_none_or(|id| *id == key.job);
+        named
+            && asked.tenant == key.tenant
+            && (&asked.queue, &asked.queue) == (&row.queue, &after.queue)
+            && asked.retention == after.retention
+            && (asked.start_at, asked.max_crashes, asked.lease)
+                == (row.start_at, row.max_crashes, row.lease)
+            && asked.retry == row.retry
+            && asked.metadata == row.metadata
+            && row.payload == Data::of(&asked.payload)
+            && row.request.map(|request| request.id) == asked.request
+    })
+}
+
+/// A job that ends now is kept for as long as it wants itself, else for as long as the server says.
+fn is_kept_rightly(job: &Job, decided: &Decided) -> bool {
+    let Some(after) = &job.after else { return true };
+    let Position::Ended {
+        status, expires, ..
+    } = &after.position
+    else {
+        return true;
+    };
+    if (job.before.as_ref()).is_some_and(|before| before.position == after.position) {
+        return true;
+    }
+    let kept = |retention: &Retention| match status {
+        Ended::Succeeded => retention.succeeded,
+        Ended::Failed => retention.failed,
+        Ended::Cancelled => retention.cancelled,
+    };
+    let kept = kept(&after.retention).or_else(|| kept(&decided.stamp.retention));
+    expires.map(|place| place.at) == kept.map(|kept| decided.stamp.now.wall.after(kept))
 }
 
 fn is_named(key: &JobKey, reply: &Reply) -> bool {

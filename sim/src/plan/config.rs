@@ -49,6 +49,9 @@ pub struct Config {
     pub lose_soft: u32,
     /// By how much machines' clocks run too fast, in millionths; negative: too slow.
     pub drift: i64,
+    /// Whether an endpoint stays with the server that it found first, until a call fails.
+    #[serde(default)]
+    pub is_faithful: bool,
     /// Whether each decision is taken again over a complete map and compared.
     pub replay: bool,
     /// What is wrong with this world on purpose, so that the checks can be checked.
@@ -171,9 +174,18 @@ impl Config {
         let families = profile.families(draw);
         let has = |family: Family| families.contains(&family);
         let is_long = profile == Profile::Long;
-        let network = Network::draw(draw, has(Family::Network));
+        let is_faithful = profile == Profile::Zombies;
+        let mut network = Network::draw(draw, has(Family::Network));
+        if is_faithful {
+            // They have the patience to hear what their server says when it wakes up.
+            network.timeout_ms = 5_000;
+        }
         let storage = Storage::draw(draw, has(Family::Loads), has(Family::Puts));
-        let lease_ms = draw.one(&[1_000, 2_000, 5_000, 10_000], 5_000);
+        let lease_ms = if is_faithful {
+            draw.one(&[1_000, 2_000], 1_000)
+        } else {
+            draw.one(&[1_000, 2_000, 5_000, 10_000], 5_000)
+        };
         let span_ms = if is_long {
             draw.between(60_000, 120_000)
         } else {
@@ -181,7 +193,7 @@ impl Config {
         };
         Self {
             profile,
-            clients: u32_of(draw.between(1, 6)),
+            clients: u32_of(draw.between(if is_faithful { 4 } else { 1 }, 6)),
             workers: u32_of(draw.between(1, 6)),
             slots: u32_of(draw.skewed(1, 16)),
             tenants: u32_of(draw.skewed(1, 12)),
@@ -208,6 +220,7 @@ impl Config {
             } else {
                 0
             },
+            is_faithful,
             replay: draw.chance(250_000),
             families,
             wrong: None,

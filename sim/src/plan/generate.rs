@@ -38,13 +38,15 @@ struct Makes {
     weights: Vec<u64>,
     large: u32,
     delayed: u32,
+    /// What was imported, with how many failures.
+    imported: Vec<(Vec<JobSpec>, u32)>,
 }
 
 impl Makes {
     fn new(mut draw: Draw, config: Config) -> Self {
         let fresh = draw.one(&[300_000, 600_000, 900_000], 600_000);
         // Some worlds never cancel, some hardly do anything else.
-        let weights = (0..11).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
+        let weights = (0..13).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
         let large = draw.one(&[0, 20_000, 300_000], 0);
         let delayed = draw.one(&[0, 200_000, 700_000], 200_000);
         Self {
@@ -56,6 +58,7 @@ impl Makes {
             weights,
             large,
             delayed,
+            imported: Vec::new(),
         }
     }
 
@@ -103,14 +106,7 @@ impl Makes {
                     let jobs = std::iter::once(spec).chain(rest.collect::<Vec<_>>());
                     Ask::EnqueueAll(jobs.collect())
                 }
-                1 => {
-                    let other = self.spec();
-                    Ask::Import {
-                        jobs: vec![spec, other].into_iter().map(named).collect(),
-                        failures: u32_of(self.draw.skewed(0, 6)),
-                        succeeded: self.draw.chance(100_000),
-                    }
-                }
+                1 => self.import(spec),
                 _ => Ask::Enqueue(spec),
             };
         }
@@ -134,7 +130,56 @@ impl Makes {
             7 => Ask::Result(job),
             8 => Ask::LeaseJob(job),
             9 => Ask::Enqueue(JobSpec { job, ..self.spec() }),
+            10 => Ask::List {
+                tenant: self.a_tenant(),
+                group: self.draw.one(&[None, None, Some(0), Some(1)], None),
+                ended: self.draw.one(&[None, None, Some(true), Some(false)], None),
+                page: self.draw.one(&[2, 10, 100, 1_000], 10),
+            },
+            11 => Ask::Await(job),
             _ => Ask::ListSetAside,
+        }
+    }
+
+    /// New jobs, or such as were imported before with more of their history.
+    fn import(&mut self, spec: JobSpec) -> Ask {
+        let succeeded = self.draw.chance(100_000);
+        let back = self.draw.skewed(1, self.imported.len().max(1) as u64) as usize;
+        if self.draw.chance(500_000)
+            && let Some((jobs, before)) = self.imported.iter().rev().nth(back - 1).cloned()
+        {
+            let failures = before + u32_of(self.draw.between(0, 3));
+            return Ask::Import {
+                jobs,
+                failures,
+                succeeded,
+            };
+        }
+        let other = self.spec();
+        let jobs: Vec<JobSpec> = [spec, other].into_iter().map(named).collect();
+        let failures = u32_of(self.draw.skewed(0, 6));
+        self.imported.push((jobs.clone(), failures));
+        Ask::Import {
+            jobs,
+            failures,
+            succeeded,
+        }
+    }
+
+    /// Many ask about a few jobs, of whoever each takes for the owner.
+    fn talk(&mut self, from: u64, ms: u64) {
+        let about = self.known();
+        for _ in 0..self.draw.between(10, 60) {
+            let at = from + self.draw.between(0, ms * 2 * MS);
+            let job = about.saturating_add(u32_of(self.draw.between(0, 2)));
+            let ask = match self.draw.between(0, 7) {
+                0 | 1 => Ask::Enqueue(JobSpec { job, ..self.spec() }),
+                2 => Ask::Cancel(job),
+                3 => Ask::Restart(job),
+                4 => Ask::Delete(job),
+                _ => Ask::Get(job, false),
+            };
+            self.add(at, What::Ask(ask));
         }
     }
 
@@ -142,6 +187,11 @@ impl Makes {
     fn known(&mut self) -> u32 {
         let back = self.draw.skewed(1, u64::from(self.jobs.max(1)));
         self.jobs.saturating_sub(u32_of(back))
+    }
+
+    /// One of the first more often than one of the last.
+    fn a_tenant(&mut self) -> u32 {
+        u32_of(self.draw.skewed(0, u64::from(self.config.tenants) - 1))
     }
 
     fn spec(&mut self) -> JobSpec {
@@ -165,7 +215,7 @@ impl Makes {
         let kept = [None, None, None, Some(0), Some(300), Some(10_000)];
         JobSpec {
             job,
-            tenant: u32_of(self.draw.skewed(0, u64::from(self.config.tenants) - 1)),
+            tenant: self.a_tenant(),
             naming,
             group: u32_of(self.draw.between(0, u64::from(self.config.groups) - 1)),
             priority: self.draw.one(&[0, 10, 10, 10, 50, 99], 10),
@@ -216,6 +266,11 @@ impl Makes {
                         effects: u32_of(self.draw.skewed(0, 40)),
                         back_ms: self.draw.skewed(1, 5_000),
                     },
+                    Family::Owners if self.config.profile == Profile::Zombies => {
+                        let ms = lease_ms / 2 + self.draw.between(0, lease_ms);
+                        self.talk(at, ms);
+                        What::Stall { ms }
+                    }
                     Family::Owners => {
                         if self.draw.chance(700_000) {
                             let after = self.draw.skewed(0, long);

@@ -55,6 +55,12 @@ pub enum What {
     },
     /// Another process opens the shard; the owner is not told.
     TakeOver,
+    /// The owner stands still for so long as soon as an object of its was made, before it hears
+    /// of that, and somebody else opens the shard.
+    Stall {
+        /// How long.
+        ms: u64,
+    },
     /// The owner stands still for so long.
     Pause {
         /// How long.
@@ -137,6 +143,19 @@ pub enum Ask {
     LeaseJob(u32),
     /// Show jobs that were set aside.
     ListSetAside,
+    /// Show a tenant's jobs, page by page.
+    List {
+        /// Whose: by number.
+        tenant: u32,
+        /// Only those of this task group.
+        group: Option<u32>,
+        /// Only those that have ended, or have not.
+        ended: Option<bool>,
+        /// At most so many on a page.
+        page: u32,
+    },
+    /// Show how a job ended, and be told when it does.
+    Await(u32),
 }
 
 /// How a job is named.
@@ -193,8 +212,9 @@ impl Ask {
             | Self::Expedite(job)
             | Self::Get(job, _)
             | Self::Result(job)
+            | Self::Await(job)
             | Self::LeaseJob(job) => vec![*job],
-            Self::ListSetAside => Vec::new(),
+            Self::ListSetAside | Self::List { .. } => Vec::new(),
         }
     }
 }

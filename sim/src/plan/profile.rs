@@ -52,6 +52,9 @@ pub enum Profile {
     Storage,
     /// Owners that die, are deposed, stand still.
     Owners,
+    /// Owners that stand still once an object of theirs was made, and wake up deposed, while their
+    /// clients go on asking them.
+    Zombies,
     /// Network and workers.
     Edges,
     /// Clocks.
@@ -69,6 +72,7 @@ impl Profile {
             Self::Calm | Self::Canary => Vec::new(),
             Self::Storage => vec![Family::Loads, Family::Puts],
             Self::Owners => vec![Family::Puts, Family::Crashes, Family::Owners],
+            Self::Zombies => vec![Family::Owners],
             Self::Edges => vec![Family::Network, Family::Workers],
             Self::Clocks => vec![Family::Clocks, Family::Crashes],
             Self::Long => Family::ALL.to_vec(),

@@ -105,6 +105,9 @@ impl World<'_> {
         };
         let is_repeatable = call.is_repeatable;
         self.heap.push(now + timeout, Event::Timeout(id, attempt));
+        if self.config.is_faithful && self.route_is_open(endpoint) {
+            self.look_up(endpoint);
+        }
         let Some(to) = self.route(endpoint) else {
             return;
         };
@@ -131,6 +134,10 @@ impl World<'_> {
             .copied()
             .flatten()
             .or(self.latest)
+    }
+
+    fn route_is_open(&self, endpoint: u32) -> bool {
+        matches!(self.routes.get(endpoint as usize), Some(None))
     }
 
     /// An endpoint looks for the server that opened the shard last.

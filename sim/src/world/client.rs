@@ -35,13 +35,10 @@ impl World<'_> {
                     }
                 }
             }
-            What::TakeOver => {
-                let machine = self
-                    .owner_mut()
-                    .map_or(0, |process| 1 - process.machine.min(1));
-                if self.opening == 0 {
-                    self.cover.hit(Mark::TakenOver);
-                    self.begin_opening(machine);
+            What::TakeOver => self.take_over(),
+            What::Stall { ms } => {
+                if let Some(process) = self.owner_mut() {
+                    process.stalls_for = Some(*ms);
                 }
             }
             What::Pause { ms } => {
@@ -107,6 +104,17 @@ impl World<'_> {
         }
     }
 
+    /// Another process begins to open the shard; its owner is not told.
+    pub fn take_over(&mut self) {
+        let machine = self
+            .owner_mut()
+            .map_or(0, |process| 1 - process.machine.min(1));
+        if self.opening == 0 {
+            self.cover.hit(Mark::TakenOver);
+            self.begin_opening(machine);
+        }
+    }
+
     fn ask(&mut self, index: u32, id: u32, ask: &Ask) {
         let endpoint = id % self.config.clients.max(1);
         let now_ms = wall_micros(self.now, self.offset_ms(0)) / 1000;
@@ -127,6 +135,18 @@ impl World<'_> {
                 let tenant = self.names.tenant_of(spec);
                 let job = job.clone();
                 self.names.learn(spec.job, JobKey { tenant, job });
+            }
+            (Ask::List { .. }, Reply::Listed(page)) if page.next.is_some() => {
+                let now_ms = 0;
+                let lease = Millis::new(self.config.lease_ms);
+                let command = self.names.command(ask, now_ms, lease);
+                if let Command::List(mut list) = command {
+                    list.after.clone_from(&page.next);
+                    self.cover.hit(Mark::ListedOn);
+                    let endpoint = index % self.config.clients.max(1);
+                    let timeout = self.config.network.timeout_ms * MS;
+                    self.call(For::Step(index), endpoint, Command::List(list), timeout);
+                }
             }
             (Ask::LeaseJob(job), Reply::Leased(tasks)) => {
                 // Half of those who take a job by hand end it, the others forget it.

@@ -213,7 +213,9 @@ impl<'a> World<'a> {
         match event {
             Event::Step(index) => self.step(index),
             Event::Heal => self.heal(),
-            Event::Request(process, call, attempt) => self.requested(process, call, attempt),
+            Event::Request(process, call, attempt) => {
+                return self.requested(process, call, attempt);
+            }
             Event::Answer(letter) => return self.answered(&letter),
             Event::Timeout(call, attempt) => return self.timed_out(call, attempt),
             Event::Again(call) => self.send(call),
@@ -304,6 +306,7 @@ impl<'a> World<'a> {
         }
         for process in &mut self.processes {
             process.dies_after = None;
+            process.stalls_for = None;
             process.paused_until = self.now;
         }
         for worker in &mut self.workers {
@@ -394,6 +397,11 @@ impl<'a> World<'a> {
     }
 
     fn check_end(&mut self) -> Checked {
+        let owner = self.latest.and_then(|id| self.processes.get(id as usize));
+        if let Some(process) = owner {
+            process.shadow.all_told()?;
+            process.shadow.watching.end()?;
+        }
         self.check.end(self.bucket.rows(), &self.cover)
     }
 }

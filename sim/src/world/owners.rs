@@ -177,6 +177,11 @@ impl World<'_> {
             };
             self.check
                 .landed(&mut process.shadow, object, &mut self.cover)?;
+            if let Some(ms) = process.stalls_for.take() {
+                process.paused_until = self.now + ms * MS;
+                self.cover.hit(Mark::Paused);
+                self.take_over();
+            }
         } else {
             self.cover.hit(Mark::PutTooLate);
         }

@@ -17,10 +17,11 @@ use crate::check::{Checked, Promise, violated};
 use crate::clock::{At, Clock};
 use crate::cover::Mark;
 use crate::plan::config::Wrong;
+use crate::plan::{Ask, What};
 use crate::random::{Of, is_hit};
 use crate::world::World;
 use crate::world::bucket::Batch;
-use crate::world::call::Call;
+use crate::world::call::{Call, For, target};
 use crate::world::event::{CallId, Event, Letter, ProcessId, Proof, Reading, Token};
 use crate::world::handle::{Handle, read};
 
@@ -36,6 +37,8 @@ pub struct Process {
     clock: Clock,
     /// Until when it stands still.
     pub paused_until: At,
+    /// For how long it stands still once an object of its is made.
+    pub stalls_for: Option<u64>,
     /// When the stage gets its next turn.
     turn_at: Option<At>,
     /// How many more effects it lives for, and how long until it is started again.
@@ -65,6 +68,7 @@ impl Process {
             handle,
             clock,
             paused_until: 0,
+            stalls_for: None,
             turn_at: None,
             dies_after: None,
             numbers: 0,
@@ -129,16 +133,14 @@ impl World<'_> {
     }
 
     /// A request has arrived at a server.
-    pub fn requested(&mut self, id: ProcessId, call: CallId, attempt: u16) {
-        let Some(command) = self
-            .calls
-            .get(call as usize)
-            .filter(|known| known.is_open)
-            .map(|known| known.command.clone())
-        else {
+    pub fn requested(&mut self, id: ProcessId, call: CallId, attempt: u16) -> Checked {
+        let known = self.calls.get(call as usize);
+        let Some(known) = known.filter(|known| known.is_open) else {
             // Its caller has given up, and its command with it.
-            return;
+            return Ok(());
         };
+        let (command, is_repeatable) = (known.command.clone(), known.is_repeatable);
+        let watches = self.watches(known.by);
         let (number, stamp) = self.stamp(id);
         let token = Token {
             call,
@@ -146,18 +148,34 @@ impl World<'_> {
             number,
         };
         let Some(process) = self.processes.get_mut(id as usize) else {
-            return;
+            return Ok(());
         };
         let Some(stage) = &mut process.stage else {
-            return;
+            return Ok(());
         };
-        process.shadow.asked(number, call);
+        process.shadow.asked(number, call, is_repeatable);
+        // First the watch, then the question: what happens in between is not lost.
+        if watches && let Some(job) = target(&command) {
+            stage.watched().add(&job);
+            process.shadow.watching.begin(job);
+        }
         if stage.submit(token, command, stamp).is_err() {
             self.cover.hit(Mark::Overloaded);
+            self.check.told(&mut process.shadow, number)?;
             self.reply(id, token, Answer::Failed(Failure::Overloaded));
         } else {
             self.wake(id);
         }
+        Ok(())
+    }
+
+    /// Whether whoever calls wants to be told when the job has ended.
+    fn watches(&self, by: For) -> bool {
+        let For::Step(step) = by else {
+            return false;
+        };
+        let step = self.plan.steps.get(step as usize);
+        step.is_some_and(|step| matches!(step.what, What::Ask(Ask::Await(_))))
     }
 
     /// A stage gets its turn.
@@ -328,8 +346,11 @@ impl World<'_> {
                 }
                 self.begin_put(id);
             }
-            Output::Over(_) => {
-                return violated(Promise::Protocol, "a job has ended that nobody watches");
+            Output::Over(job) => {
+                self.cover.hit(Mark::EndTold);
+                if let Some(process) = self.processes.get_mut(id as usize) {
+                    self.check.over(&mut process.shadow, &job)?;
+                }
             }
             Output::Prove => {
                 let machine = self.processes.get(id as usize).map_or(0, |p| p.machine);
@@ -352,6 +373,7 @@ impl World<'_> {
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
         };
+        self.check.told(&mut process.shadow, token.number)?;
         let is_blind = process.stage.as_ref().is_some_and(Stage::is_blind);
         let Answer::Reply(mut reply) = answer else {
             self.check.failed_rightly(&answer)?;
@@ -559,7 +581,13 @@ impl World<'_> {
         self.cover.hit(Mark::Poisoned);
         for (token, answer) in stage.fail() {
             self.check.failed_rightly(&answer)?;
+            if let Some(process) = self.processes.get_mut(id as usize) {
+                self.check.told(&mut process.shadow, token.number)?;
+            }
             self.reply(id, token, answer);
+        }
+        if let Some(process) = self.processes.get(id as usize) {
+            process.shadow.all_told()?;
         }
         self.buried(id, 50);
         Ok(())

@@ -1,6 +1,6 @@
 //! What plans say, as commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use silo_core::shard::command::Command;
@@ -9,7 +9,9 @@ use silo_core::shard::commands::import::{Import, ImportAttempt, ImportEnding, Im
 use silo_core::shard::commands::inspect::{Get, ListSetAside};
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
+use silo_core::shard::commands::list::List;
 use silo_core::table::job::JobKey;
+use silo_core::table::state::Status;
 use silo_core::table::tenant::Queue;
 use silo_core::types::entropy::RequestId;
 use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
@@ -115,7 +117,20 @@ impl Names {
                 key: self.key(*job),
                 earlier_attempts: *all,
             }),
-            Ask::Result(job) => Command::Result(self.key(*job)),
+            Ask::Result(job) | Ask::Await(job) => Command::Result(self.key(*job)),
+            Ask::List {
+                tenant,
+                group,
+                ended,
+                page,
+            } => Command::List(List {
+                tenant: self.tenant(*tenant),
+                statuses: ended.map_or_else(BTreeSet::new, statuses),
+                group: group.map(|group| self.group(group)),
+                prefix: None,
+                after: None,
+                jobs_max: *page,
+            }),
             Ask::LeaseJob(job) => Command::LeaseJob(LeaseJob {
                 key: self.key(*job),
                 grantee: grantee(&worker("by-hand"), lease),
@@ -220,6 +235,12 @@ pub fn lease(group: TaskGroup, to: &WorkerId, tasks_max: u32, lease: Millis) -> 
         tasks_max,
         bytes_max: LEASE_BYTES_MAX,
     })
+}
+
+fn statuses(ended: bool) -> BTreeSet<Status> {
+    let all = Status::ALL.into_iter();
+    all.filter(|status| matches!(status, Status::Scheduled | Status::Running) != ended)
+        .collect()
 }
 
 /// A worker by its name; any name of ours is one.

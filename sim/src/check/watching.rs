@@ -1,0 +1,77 @@
+//! Jobs whose end somebody waits for: nobody is told before it is durable, and everybody is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use silo_core::table::job::JobKey;
+use silo_core::table::state::{Position, StateRow};
+use silo_runtime::executor::working_set::Round;
+
+use crate::check::touched::Touched;
+use crate::check::{Checked, Promise, ensure};
+
+/// The jobs that one process watches.
+#[derive(Debug, Default)]
+pub struct Watching {
+    jobs: BTreeSet<JobKey>,
+    /// Ends that it has decided and not told of, and in which rounds.
+    over: BTreeMap<JobKey, Vec<Round>>,
+}
+
+impl Watching {
+    /// Somebody is about to ask whether a job has ended.
+    pub fn begin(&mut self, job: JobKey) {
+        self.jobs.insert(job);
+    }
+
+    /// A decision of this round: it may end jobs.
+    pub fn decided(&mut self, touched: &Touched, round: Round) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        for (key, job) in touched.states() {
+            let is_over = job.after.as_ref().is_none_or(is_over);
+            if self.jobs.contains(key) && job.has_state_change && is_over {
+                self.over.entry(key.clone()).or_default().push(round);
+            }
+        }
+    }
+
+    /// Those who wait are told that the job has ended; so much is durable.
+    ///
+    /// # Errors
+    /// [`crate::check::Violation`] when it has not, or when that could be taken back.
+    pub fn told(&mut self, job: &JobKey, durable: Round) -> Checked {
+        let ends = self.over.get(job).map_or(&[][..], Vec::as_slice);
+        ensure(
+            ends.iter().any(|round| *round <= durable),
+            Promise::Durability,
+            || {
+                format!(
+                    "{} is said to have ended: {ends:?}, durable is {durable:?}",
+                    job.job
+                )
+            },
+        )?;
+        self.jobs.remove(job);
+        self.over.remove(job);
+        Ok(())
+    }
+
+    /// The process has come to rest: nobody waits for what has happened.
+    ///
+    /// # Errors
+    /// [`crate::check::Violation`] when somebody does.
+    pub fn end(&self) -> Checked {
+        let left = self.over.keys().find(|job| self.jobs.contains(job));
+        ensure(left.is_none(), Promise::Liveness, || {
+            format!("nobody was told that {left:?} has ended")
+        })
+    }
+}
+
+fn is_over(state: &StateRow) -> bool {
+    match &state.position {
+        Position::Ended { .. } | Position::Quarantined { .. } => true,
+        Position::Due(_) | Position::Ready(_) | Position::Leased(_) => false,
+    }
+}
