@@ -165,6 +165,22 @@ impl Hash for State {
 }
 
 impl Life {
+    /// One job, and few of everything: quick enough for every run of the tests.
+    pub const fn quick() -> Self {
+        let budget = Budget {
+            leases: 2,
+            reports: 3,
+            people: 1,
+            clock: 2,
+            crashes: 1,
+            soft: 1,
+        };
+        Self {
+            budget,
+            ..Self::small()
+        }
+    }
+
     /// One job, and enough of everything to reach each danger.
     pub const fn small() -> Self {
         Self {
