@@ -74,7 +74,7 @@ pub(crate) fn check(
         for name in &found.wrong {
             writeln!(out, "  WRONG {name}")?;
         }
-        for path in &found.path {
+        if let Some(path) = &found.path {
             writeln!(out, "  {path}")?;
         }
         if !found.is_exhaustive && found.wrong.is_empty() {

@@ -1,7 +1,8 @@
 //! Every model by its name, and how many states it has.
 
 use crate::models::life::Life;
-use crate::models::shard::model::{Danger, Shard, Start};
+use crate::models::shard::danger::Danger;
+use crate::models::shard::model::{Shard, Start};
 use crate::models::shard::{Asks, Budget};
 use crate::models::{Explored, Search, explore};
 
@@ -76,6 +77,12 @@ pub const ALL: &[Entry] = &[
         make: || Made::Shard(executor_quick()),
     },
     Entry {
+        name: "custom",
+        about: "custom",
+        is_quick: false,
+        make: || Made::Shard(custom()),
+    },
+    Entry {
         name: "owners-quick",
         about: "two owners: a claim, a lease, a heartbeat and a read",
         is_quick: true,
@@ -98,7 +105,7 @@ pub fn executor_quick() -> Shard {
             claims: 1,
             ..Budget::default()
         },
-        Start::Cold,
+        (1, Start::Cold),
         &[
             Danger::TookBack,
             Danger::CrashedUntold,
@@ -118,7 +125,7 @@ pub fn owners_quick() -> Shard {
             clock: 4,
             ..Budget::default()
         },
-        Start::Leased,
+        (2, Start::Leased),
         &[
             Danger::StaleRead,
             Danger::DeposedHeartbeat,
@@ -127,4 +134,46 @@ pub fn owners_quick() -> Shard {
             Danger::Fenced,
         ],
     )
+}
+
+fn custom() -> Shard {
+    let text = std::env::var("M").unwrap_or_default();
+    let (start, rest) = text.split_at(1);
+    let n: Vec<u8> = rest.split(',').map(|n| n.parse().unwrap_or(0)).collect();
+    let at = |i: usize| n.get(i).copied().unwrap_or(0);
+    let s = Shard::new(
+        asks([at(1), at(2), at(3), at(4), at(5), at(6), at(7)]),
+        Budget {
+            own_flushes: at(8),
+            put_faults: at(9),
+            load_faults: at(10),
+            proof_faults: at(11),
+            crashes: at(12),
+            claims: at(13),
+            clock: at(14),
+            forgets: at(15),
+        },
+        (
+            usize::from(at(0)),
+            if start == "C" {
+                Start::Cold
+            } else {
+                Start::Leased
+            },
+        ),
+        Danger::ALL,
+    );
+    use crate::models::shard::Wrong::*;
+    match std::env::var("W").unwrap_or_default().as_str() {
+        "1" => s.wrongly(RepliesWhenAccepted),
+        "2" => s.wrongly(NoFence),
+        "3" => s.wrongly(ProofFromArrival),
+        "4" => s.wrongly(NobodyLooks),
+        "5" => s.wrongly(ForgetsInFlight),
+        "6" => s.wrongly(StaleLoads),
+        "7" => s.wrongly(LosesARow),
+        "8" => s.wrongly(FailureIsSuccess),
+        "9" => s.wrongly(SilentFlush),
+        _ => s,
+    }
 }

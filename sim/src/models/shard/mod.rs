@@ -4,18 +4,22 @@
 //! * [`store`]: storage, and what is on its way there
 //! * [`owner`]: a process with a stage, one step at a time
 //! * [`world`]: a state: owners, storage, callers, time; and what happens to it
-//! * [`facts`]: what callers were told, and what must be true because of it
-//! * [`model`]: actions, properties, bounds
+//! * [`told`]: callers are told; [`facts`]: what must be true because of it
+//! * [`danger`]: what must be met; [`model`]: actions, properties, bounds
+//! * [`show`]: a state for people
 //!
 //! The wall clock stands still: starts, back-offs and retention go by it, and are the life cycle's
 //! and the simulator's. Leases, flushes and proofs go by uptime, which no row holds. So rows hold
 //! no time that differs from state to state, and are compared byte by byte. All processes' clocks
 //! go at one rate; a process that stands still is one that takes no step for a while.
 
+pub mod danger;
 pub mod facts;
 pub mod model;
 pub mod owner;
+pub mod show;
 pub mod store;
+pub mod told;
 pub mod world;
 
 use silo_core::shard::command::Command;

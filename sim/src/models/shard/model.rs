@@ -1,15 +1,13 @@
 //! Actions, properties, bounds.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use silo_core::shard::command::Command;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::Rows;
 use stateright::{Model, Property};
 
 use crate::models::jobs::enqueue;
-use crate::models::shard::owner::stamp;
+use crate::models::shard::danger::{Danger, Seen};
+use crate::models::shard::owner::{Flush, stamp};
 use crate::models::shard::world::{SLOTS, Slot, World};
 use crate::models::shard::{Ask, Asks, Budget, Promise, Wrong};
 
@@ -20,13 +18,15 @@ pub struct Shard {
     pub asks: Asks,
     /// How often everything else may happen.
     pub budget: Budget,
+    /// How many processes may have the shard open, or be about to.
+    pub owners: usize,
     /// Where it begins.
     pub start: Start,
     /// Which dangers it must meet.
     pub dangers: &'static [Danger],
     /// What is wrong with it on purpose.
     pub wrong: Option<Wrong>,
-    seen: Seen,
+    pub(crate) seen: Seen,
 }
 
 /// Where a model begins.
@@ -36,89 +36,6 @@ pub enum Start {
     Cold,
     /// The first job is at a worker; the shard's owner knows all and has nothing to do.
     Leased,
-}
-
-/// A danger that must be met, or the model shows nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Danger {
-    /// A crash took back what was decided.
-    TookBack,
-    /// A process died with answers that nobody had been told.
-    CrashedUntold,
-    /// An object landed after its maker was told that it had not, or had died.
-    LandedUnheard,
-    /// Such an object found its number taken.
-    TooLate,
-    /// A caller was told that nobody knows.
-    OutcomeUnknown,
-    /// A read was answered while there were decisions that were not durable.
-    ReadBesideWrites,
-    /// Rows came that had been read before others were written.
-    LateLoad,
-    /// Rows could not be read.
-    Unreadable,
-    /// No proof could be had in time.
-    Unproven,
-    /// A proof came a step of the clock after it was asked for.
-    LateProof,
-    /// A deposed owner answered a read.
-    StaleRead,
-    /// A deposed owner confirmed a lease.
-    DeposedHeartbeat,
-    /// A deposed owner told somebody that a write is durable.
-    LateAcknowledgement,
-    /// An object of a deposed owner landed before the fence.
-    LandedBeforeFence,
-    /// A deposed owner's object was refused.
-    Fenced,
-    /// A deposed owner read in the manifest that it is deposed.
-    DeposedByManifest,
-    /// Two workers were at one job.
-    TwoAtWork,
-}
-
-impl Danger {
-    const fn words(self) -> &'static str {
-        match self {
-            Self::TookBack => "a crash took back what was decided",
-            Self::CrashedUntold => "a process died with answers untold",
-            Self::LandedUnheard => "an object landed whose maker was gone",
-            Self::TooLate => "an object came after the fence",
-            Self::OutcomeUnknown => "a caller was told that nobody knows",
-            Self::ReadBesideWrites => "a read was answered beside undurable writes",
-            Self::LateLoad => "rows came that were read before others were written",
-            Self::Unreadable => "rows could not be read",
-            Self::Unproven => "no proof could be had in time",
-            Self::LateProof => "a proof came late",
-            Self::StaleRead => "a deposed owner answered a read",
-            Self::DeposedHeartbeat => "a deposed owner confirmed a lease",
-            Self::LateAcknowledgement => "a deposed owner acknowledged a write",
-            Self::LandedBeforeFence => "a deposed owner's object landed before the fence",
-            Self::Fenced => "a deposed owner's object was refused",
-            Self::DeposedByManifest => "a deposed owner read that it is",
-            Self::TwoAtWork => "two workers were at one job",
-        }
-    }
-}
-
-/// Dangers that were met, over all states. They are no part of a state: what led to a state makes
-/// it no other.
-#[derive(Clone, Debug, Default)]
-pub struct Seen(Arc<AtomicU32>);
-
-impl Seen {
-    /// A danger was met.
-    pub fn hit(&self, danger: Danger) {
-        let bit = 1 << danger as u8;
-        if self.0.load(Ordering::Relaxed) & bit == 0 {
-            self.0.fetch_or(bit, Ordering::Relaxed);
-        }
-    }
-
-    fn has(&self, danger: Danger) -> bool {
-        self.0.load(Ordering::Relaxed) & (1 << danger as u8) != 0
-    }
 }
 
 /// What can happen; numbers are slots.
@@ -178,10 +95,16 @@ const WAITS: &str = "who waits, waits for something";
 
 impl Shard {
     /// A model without anything wrong.
-    pub fn new(asks: Asks, budget: Budget, start: Start, dangers: &'static [Danger]) -> Self {
+    pub fn new(
+        asks: Asks,
+        budget: Budget,
+        (owners, start): (usize, Start),
+        dangers: &'static [Danger],
+    ) -> Self {
         Self {
             asks,
             budget,
+            owners,
             start,
             dangers,
             wrong: None,
@@ -252,7 +175,7 @@ impl Shard {
             Action::FailPut(slot),
         );
         may(owner.news.is_some(), Action::Durable(slot));
-        let is_flushed = owner.flush == crate::models::shard::owner::Flush::Ended;
+        let is_flushed = owner.flush == Flush::Ended;
         may(is_flushed, Action::Flushed(slot));
         for (index, load) in owner.loads.iter().enumerate() {
             may(true, Action::Loaded(slot, index));
@@ -291,8 +214,10 @@ impl Model for Shard {
         }
         // Which of the free places a process takes makes no difference.
         let is_free = |slot: &usize| matches!(world.slots.get(*slot), Some(Slot::Free));
+        let taken = SLOTS - (0..SLOTS).filter(is_free).count();
         if let Some(slot) = (0..SLOTS).find(is_free)
             && world.left.claims > 0
+            && taken < self.owners
         {
             actions.push(Action::Claim(slot));
         }
@@ -328,25 +253,9 @@ impl Model for Shard {
                 owners.all(|owner| owner.calls.is_empty() || !owner.is_at_rest(world.now))
             }),
         ];
-        properties.extend(self.dangers.iter().map(|danger| sometimes(*danger)));
+        properties.extend(self.dangers.iter().map(|danger| danger.sometimes()));
         properties
     }
-}
-
-/// A condition is a function without surroundings: so there is one for each danger.
-fn sometimes(danger: Danger) -> Property<Shard> {
-    macro_rules! of {
-        ($($name:ident)*) => {
-            match danger {
-                $(Danger::$name => Property::sometimes(danger.words(), |model: &Shard, _| {
-                    model.seen.has(Danger::$name)
-                }),)*
-            }
-        };
-    }
-    of!(TookBack CrashedUntold LandedUnheard TooLate OutcomeUnknown ReadBesideWrites LateLoad
-        Unreadable Unproven LateProof StaleRead DeposedHeartbeat LateAcknowledgement
-        LandedBeforeFence Fenced DeposedByManifest TwoAtWork)
 }
 
 fn act(world: &mut World, action: Action) {
@@ -414,7 +323,7 @@ fn act_on_owner(world: &mut World, slot: usize, action: Action) {
             }
         }
         Action::Flushed(_) => {
-            owner.flush = crate::models::shard::owner::Flush::None;
+            owner.flush = Flush::None;
             owner.stage.hand().flushed();
             owner.is_dirty = true;
         }
@@ -450,7 +359,7 @@ fn settle(world: &mut World) {
             Action::Land(0)
         } else if owner.news.is_some() {
             Action::Durable(0)
-        } else if owner.flush == crate::models::shard::owner::Flush::Ended {
+        } else if owner.flush == Flush::Ended {
             Action::Flushed(0)
         } else if !owner.loads.is_empty() {
             Action::Loaded(0, 0)
@@ -474,32 +383,4 @@ fn one_job() -> Rows {
         debug_assert!(enqueued.is_ok());
     }
     rows
-}
-
-impl std::fmt::Debug for World {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("World");
-        shown
-            .field("now", &self.now)
-            .field("facts", &self.facts)
-            .field("left", &self.left)
-            .field("asks", &self.asks)
-            .field("broken", &self.broken)
-            .field("epoch", &self.bucket.epoch)
-            .field("adrift", &self.adrift.len());
-        for slot in 0..SLOTS {
-            if let Some(owner) = self.owner(slot) {
-                let calls: Vec<_> = owner.calls.keys().collect();
-                let rounds = (owner.decided, owner.landed_decided, owner.written);
-                shown
-                    .field("epoch", &owner.epoch)
-                    .field("calls", &calls)
-                    .field("rounds", &rounds)
-                    .field("loads", &owner.loads.len())
-                    .field("flush", &owner.flush)
-                    .field("question", &owner.question);
-            }
-        }
-        shown.finish_non_exhaustive()
-    }
 }

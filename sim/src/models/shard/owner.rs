@@ -153,7 +153,8 @@ pub struct Owner {
     pub calls: BTreeMap<Call, Waiting>,
     /// The stage has not run since something happened to it.
     pub is_dirty: bool,
-    /// When somebody else claimed the shard, in steps of the clock.
+    /// When somebody else fenced the log, in steps of the clock: what is decided there may be told
+    /// from then on. A claim alone deposes nobody: who puts an object after it still owns the log.
     pub deposed_at: Option<u8>,
 }
 
@@ -334,14 +335,19 @@ impl Owner {
             return true;
         }
         let stage = self.stage.look();
-        let said = decide(stage.soft(), &*self.landed.rows, &judged.stamp, &waiting.command);
+        let said = decide(
+            stage.soft(),
+            &*self.landed.rows,
+            &judged.stamp,
+            &waiting.command,
+        );
         said.is_ok_and(|said| said.reply == judged.reply)
     }
 
     /// Every call that has no answer, when the process ends: what each is told.
-    pub fn fail(self) -> Vec<(Call, Answer)> {
-        let stage = self.stage.0.into_inner();
-        stage.unwrap_or_else(PoisonError::into_inner).fail()
+    pub fn fail(&self) -> Vec<(Call, Answer)> {
+        let stage = self.stage.look().clone();
+        stage.fail()
     }
 
     /// Writes what two processes must share to behave alike. What was decided follows from what

@@ -108,8 +108,6 @@ pub struct Object {
 pub struct Bucket {
     /// The epoch that was claimed last.
     pub epoch: u64,
-    /// When that was, in steps of the clock.
-    pub claimed_at: u8,
     /// The epoch of the last fence.
     pub fence: u64,
     /// How many objects the log has.
@@ -123,7 +121,6 @@ impl Bucket {
     pub fn new(rows: Rows) -> Self {
         Self {
             epoch: 0,
-            claimed_at: 0,
             fence: 0,
             length: 0,
             shelf: Shelf::new(Arc::new(rows)),

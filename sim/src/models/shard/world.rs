@@ -3,15 +3,13 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use silo_core::shard::reply::Reply;
 use silo_core::shard::view::Rows;
 use silo_runtime::executor::output::Output;
-use silo_runtime::executor::replies::{Answer, Failure};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use crate::models::shard::facts::{Facts, LEASE_STEPS};
-use crate::models::shard::model::{Danger, Seen};
-use crate::models::shard::owner::{Flush, Owner, PROOF_STEPS, Question, Waiting, stamp, uptime};
+use crate::models::shard::danger::{Danger, Seen};
+use crate::models::shard::facts::Facts;
+use crate::models::shard::owner::{Flush, Owner, Question, Waiting, stamp, uptime};
 use crate::models::shard::store::{Bucket, Object};
 use crate::models::shard::{Ask, Asks, Budget, Call, Promise, Wrong};
 use crate::world::handle::read;
@@ -214,104 +212,6 @@ impl World {
         });
     }
 
-    fn answered(&mut self, slot: usize, call: Call, answer: Answer) {
-        let now = self.now;
-        let Some(owner) = self.owner_mut(slot) else {
-            return;
-        };
-        let Some(waiting) = owner.calls.remove(&call) else {
-            return self.must(false, Promise::Told, || format!("{call:?} is told twice"));
-        };
-        let reply = match answer {
-            Answer::Reply(reply) => reply,
-            Answer::Failed(failure) => {
-                match failure {
-                    Failure::Unproven => self.seen.hit(Danger::Unproven),
-                    Failure::Unreadable => {
-                        self.facts.refused(call.ask);
-                        self.seen.hit(Danger::Unreadable);
-                    }
-                    other => self.must(false, Promise::Told, || format!("{call:?}: {other}")),
-                }
-                return;
-            }
-        };
-        let Some(judged) = waiting.judged.clone().filter(|j| j.reply == reply) else {
-            return self.must(false, Promise::Told, || format!("{call:?}: {reply:?}"));
-        };
-        let is_durable = judged.decided <= owner.landed_decided;
-        let stands = if judged.has_changes {
-            is_durable
-        } else {
-            owner.stands(&waiting, &judged)
-        };
-        let deposed_for = owner.deposed_at.map(|at| now - at);
-        let is_fresh = judged.has_changes || deposed_for.is_none_or(|age| age <= PROOF_STEPS);
-        if deposed_for.is_some() {
-            self.seen.hit(if judged.has_changes {
-                Danger::LateAcknowledgement
-            } else {
-                Danger::StaleRead
-            });
-        } else if !judged.has_changes && !is_durable {
-            self.seen.hit(Danger::ReadBesideWrites);
-        }
-        self.must(stands, Promise::Durable, || {
-            format!("{call:?} was told {reply:?}, which is not durable")
-        });
-        self.must(is_fresh, Promise::Fresh, || {
-            format!("{call:?} was told {reply:?} by who was deposed {deposed_for:?} steps before")
-        });
-        self.told(slot, call, &reply);
-        self.check_facts();
-    }
-
-    /// What a reply makes true.
-    fn told(&mut self, slot: usize, call: Call, reply: &Reply) {
-        let now = self.now;
-        match reply {
-            Reply::Enqueued(_) => self.facts.is_enqueued = true,
-            Reply::Deleted => self.facts.is_deleted = true,
-            Reply::Reported => {
-                let told = self.facts.tasks.get(usize::from(call.task));
-                let nonce = told.map(|at_work| at_work.task.nonce);
-                self.facts.succeeded.extend(nonce);
-                self.facts.succeeded.sort_unstable();
-                self.facts.succeeded.dedup();
-            }
-            Reply::Extended { .. } => {
-                let is_deposed = self.owner(slot).is_some_and(|o| o.deposed_at.is_some());
-                if is_deposed {
-                    self.seen.hit(Danger::DeposedHeartbeat);
-                }
-                if let Some(kept) = self.facts.tasks.get_mut(usize::from(call.task)) {
-                    kept.until = kept.until.max(call.sent_at + LEASE_STEPS);
-                    kept.by_deposed |= is_deposed;
-                }
-            }
-            Reply::Leased(tasks) => {
-                for task in tasks {
-                    let until = call.sent_at + LEASE_STEPS;
-                    self.facts.begins(&task.id, until);
-                }
-            }
-            _ => {}
-        }
-        if let Some((overlap, is_deposed)) = self.facts.overlap(now) {
-            self.seen.hit(Danger::TwoAtWork);
-            let allowed = if is_deposed { PROOF_STEPS } else { 0 };
-            self.must(overlap <= allowed, Promise::AtWork, || {
-                format!("two workers at one job for {overlap} steps")
-            });
-        }
-    }
-
-    fn check_facts(&mut self) {
-        if let Some(why) = self.facts.check(&self.bucket.shelf.rows) {
-            self.must(false, Promise::Durable, || why);
-        }
-    }
-
     /// Storage says that the batch is there.
     pub fn accept(&mut self, slot: usize) {
         let wrong = self.wrong;
@@ -330,7 +230,7 @@ impl World {
 
     /// The object under way arrives where it is to be made, and its maker hears of it.
     pub fn land(&mut self, slot: usize) {
-        let wrong = self.wrong;
+        let (wrong, epoch) = (self.wrong, self.bucket.epoch);
         let Some(object) = self.owner(slot).and_then(|owner| owner.putting.clone()) else {
             return;
         };
@@ -348,7 +248,7 @@ impl World {
         if wrong == Some(Wrong::SilentFlush) {
             (owner.news, owner.flush) = (None, Flush::None);
         }
-        let is_deposed = owner.deposed_at.is_some();
+        let is_deposed = owner.epoch < epoch;
         let landed = owner.landed.clone();
         let is_same = landed == self.bucket.shelf;
         if is_deposed {
@@ -412,40 +312,6 @@ impl World {
         self.poison(slot);
     }
 
-    /// Storage failed, or belongs to somebody else: all callers are told, and the process ends.
-    pub fn poison(&mut self, slot: usize) {
-        let Some(mut owner) = self.take(slot) else {
-            return;
-        };
-        let calls = std::mem::take(&mut owner.calls);
-        let written = owner.written;
-        let told = owner.fail();
-        let is_each = told.len() == calls.len() && told.iter().all(|(c, _)| calls.contains_key(c));
-        self.must(is_each, Promise::Told, || {
-            "not everybody is told that storage failed".to_owned()
-        });
-        for (call, answer) in told {
-            let Some(waiting) = calls.get(&call) else {
-                continue;
-            };
-            let is_repeatable = waiting.command.is_repeatable();
-            let is_changed = waiting.judged.as_ref().is_some_and(|j| j.has_changes);
-            let is_right = match answer {
-                Answer::Failed(Failure::Unavailable) => true,
-                Answer::Failed(Failure::OutcomeUnknown) => {
-                    self.seen.hit(Danger::OutcomeUnknown);
-                    is_changed && !is_repeatable && written.0 > 0
-                }
-                Answer::Failed(_) | Answer::Reply(_) => false,
-            };
-            self.must(is_right, Promise::Told, || format!("{call:?}: {answer:?}"));
-            if answer == Answer::Failed(Failure::Unavailable) {
-                self.facts.refused(call.ask);
-            }
-        }
-        self.check_facts();
-    }
-
     /// A process dies on the spot: nobody is told anything.
     pub fn crash(&mut self, slot: usize) {
         if let Some(owner) = self.take(slot) {
@@ -459,7 +325,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, slot: usize) -> Option<Owner> {
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Owner> {
         let place = self.slots.get_mut(slot)?;
         let Slot::Open(owner) = std::mem::replace(place, Slot::Free) else {
             return None;
@@ -472,13 +338,7 @@ impl World {
     pub fn claim(&mut self, slot: usize) {
         let now = self.now;
         self.bucket.epoch += 1;
-        self.bucket.claimed_at = now;
         let epoch = self.bucket.epoch;
-        for other in self.slots.iter_mut() {
-            if let Slot::Open(owner) = other {
-                owner.deposed_at.get_or_insert(now);
-            }
-        }
         if let Some(place) = self.slots.get_mut(slot) {
             *place = Slot::Claimed { epoch, began: now };
         }
@@ -486,6 +346,7 @@ impl World {
 
     /// It fences the log, from when nobody else's objects are made, and reads what is there.
     pub fn open(&mut self, slot: usize) {
+        let now = self.now;
         let Some(Slot::Claimed { epoch, began }) = self.slots.get(slot).cloned() else {
             return;
         };
@@ -495,11 +356,17 @@ impl World {
             self.bucket.fence = epoch;
             self.bucket.length += 1;
             let shelf = self.bucket.shelf.clone();
-            let mut owner = Owner::open(epoch, self.bucket.length, shelf, began);
-            if self.bucket.epoch > epoch {
-                owner.deposed_at = Some(self.bucket.claimed_at);
+            for other in &mut self.slots {
+                if let Slot::Open(owner) = other {
+                    owner.deposed_at.get_or_insert(now);
+                }
             }
-            Slot::Open(Box::new(owner))
+            Slot::Open(Box::new(Owner::open(
+                epoch,
+                self.bucket.length,
+                shelf,
+                began,
+            )))
         };
         if let Some(place) = self.slots.get_mut(slot) {
             *place = opened;
@@ -572,9 +439,6 @@ impl World {
         let bucket = &self.bucket;
         bucket.shelf.hash(&mut out);
         (bucket.epoch - bucket.fence).hash(&mut out);
-        if bucket.epoch > bucket.fence {
-            bucket.claimed_at.hash(&mut out);
-        }
         for slot in &self.slots {
             match slot {
                 Slot::Free => 0_u8.hash(&mut out),
@@ -583,7 +447,10 @@ impl World {
                 }
                 Slot::Open(owner) => {
                     (2_u8, bucket.epoch - owner.epoch).hash(&mut out);
-                    let next = owner.putting.as_ref().map_or(owner.next_object, |o| o.number);
+                    let next = owner
+                        .putting
+                        .as_ref()
+                        .map_or(owner.next_object, |o| o.number);
                     (bucket.length - next.min(bucket.length)).hash(&mut out);
                     owner.form(self.now, &mut out);
                 }
