@@ -71,22 +71,64 @@ pub const ALL: &[Entry] = &[
         make: || Made::Life(Life::quick()),
     },
     Entry {
+        name: "life-two",
+        about: "two jobs: leases, reports, expiry, cancel, restart, delete, a crash",
+        is_quick: false,
+        make: || Made::Life(Life::two()),
+    },
+    Entry {
         name: "executor-quick",
-        about: "one owner: rounds, flushes, a crash",
+        about: "one owner at a time: a job is asked for, a flush fails, a crash",
         is_quick: true,
         make: || Made::Shard(executor_quick()),
     },
     Entry {
-        name: "custom",
-        about: "custom",
+        name: "executor-rounds",
+        about: "the same, with a job looked at and a task asked for in later rounds",
         is_quick: false,
-        make: || Made::Shard(custom()),
+        make: || Made::Shard(executor_rounds()),
+    },
+    Entry {
+        name: "executor-reports",
+        about: "a task reported twice, kept, its job removed and looked at, a flush and a crash",
+        is_quick: false,
+        make: || Made::Shard(executor_reports()),
+    },
+    Entry {
+        name: "executor-loads",
+        about: "reads that end late or fail, a cache that forgets",
+        is_quick: false,
+        make: || Made::Shard(executor_loads()),
     },
     Entry {
         name: "owners-quick",
-        about: "two owners: a claim, a lease, a heartbeat and a read",
+        about: "two owners: a heartbeat at one that is deposed",
         is_quick: true,
         make: || Made::Shard(owners_quick()),
+    },
+    Entry {
+        name: "owners-leases",
+        about: "a lease kept at a deposed owner and given away at the next",
+        is_quick: false,
+        make: || Made::Shard(owners_leases(3)),
+    },
+    Entry {
+        name: "owners-long",
+        about: "the same, for longer than a lease",
+        is_quick: false,
+        make: || Made::Shard(owners_leases(4)),
+    },
+    Entry {
+        name: "owners-writes",
+        about: "writes at both owners",
+        is_quick: false,
+        make: || Made::Shard(owners_writes()),
+    },
+    Entry {
+        name: "owners-reads",
+        about: "three owners one after the other: reads and reports, flushes and proofs that fail",
+        is_quick: false,
+        make: || Made::Shard(owners_reads()),
     },
 ];
 
@@ -95,85 +137,165 @@ const fn asks(asks: [u8; 7]) -> Asks {
     asks
 }
 
-/// One owner: a job is asked for and looked at.
+/// Nothing happens that nobody asks for.
+const CALM: Budget = Budget {
+    own_flushes: 0,
+    put_faults: 0,
+    load_faults: 0,
+    proof_faults: 0,
+    crashes: 0,
+    claims: 0,
+    clock: 0,
+    forgets: 0,
+};
+
+/// One owner: a job is asked for.
 pub fn executor_quick() -> Shard {
-    Shard::new(
-        asks([1, 0, 1, 0, 0, 0, 0]),
-        Budget {
-            put_faults: 1,
-            crashes: 1,
-            claims: 1,
-            ..Budget::default()
-        },
-        (1, Start::Cold),
-        &[
-            Danger::TookBack,
-            Danger::CrashedUntold,
-            Danger::LandedUnheard,
-            Danger::TooLate,
-            Danger::OutcomeUnknown,
-        ],
-    )
+    let budget = Budget {
+        put_faults: 1,
+        crashes: 1,
+        claims: 1,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::TookBack,
+        Danger::CrashedUntold,
+        Danger::LandedUnheard,
+        Danger::TooLate,
+        Danger::OutcomeUnknown,
+    ];
+    let asks = asks([1, 0, 1, 0, 0, 0, 0]);
+    Shard::new(asks, budget, (1, Start::Cold), dangers)
 }
 
-/// Two owners: a lease is kept at the first and given away at the second.
+fn executor_rounds() -> Shard {
+    let budget = Budget {
+        own_flushes: 1,
+        put_faults: 1,
+        crashes: 1,
+        claims: 1,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::TookBack,
+        Danger::CrashedUntold,
+        Danger::LandedUnheard,
+        Danger::TooLate,
+        Danger::OutcomeUnknown,
+        Danger::ReadBesideWrites,
+        Danger::LateLoad,
+    ];
+    let asks = asks([1, 0, 1, 1, 0, 0, 0]);
+    Shard::new(asks, budget, (1, Start::Cold), dangers)
+}
+
+fn executor_reports() -> Shard {
+    let budget = Budget {
+        own_flushes: 1,
+        put_faults: 1,
+        crashes: 1,
+        claims: 1,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::TookBack,
+        Danger::CrashedUntold,
+        Danger::LandedUnheard,
+        Danger::TooLate,
+        Danger::ReadBesideWrites,
+    ];
+    let asks = asks([0, 1, 0, 1, 2, 1, 1]);
+    Shard::new(asks, budget, (1, Start::Leased), dangers)
+}
+
+fn executor_loads() -> Shard {
+    let budget = Budget {
+        own_flushes: 1,
+        load_faults: 1,
+        forgets: 1,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::ReadBesideWrites,
+        Danger::LateLoad,
+        Danger::Unreadable,
+    ];
+    let asks = asks([1, 0, 1, 1, 0, 0, 0]);
+    Shard::new(asks, budget, (1, Start::Cold), dangers)
+}
+
+/// Two owners: a lease is kept at the first.
 pub fn owners_quick() -> Shard {
-    Shard::new(
-        asks([0, 0, 0, 1, 0, 1, 0]),
-        Budget {
-            claims: 1,
-            clock: 4,
-            ..Budget::default()
-        },
-        (2, Start::Leased),
-        &[
-            Danger::StaleRead,
-            Danger::DeposedHeartbeat,
-            Danger::DeposedByManifest,
-            Danger::TwoAtWork,
-            Danger::Fenced,
-        ],
-    )
+    let budget = Budget {
+        claims: 1,
+        clock: 3,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::StaleRead,
+        Danger::DeposedHeartbeat,
+        Danger::DeposedByManifest,
+        Danger::LateProof,
+        Danger::Fenced,
+    ];
+    let asks = asks([0, 0, 0, 0, 0, 1, 0]);
+    Shard::new(asks, budget, (2, Start::Leased), dangers)
 }
 
-fn custom() -> Shard {
-    let text = std::env::var("M").unwrap_or_default();
-    let (start, rest) = text.split_at(1);
-    let n: Vec<u8> = rest.split(',').map(|n| n.parse().unwrap_or(0)).collect();
-    let at = |i: usize| n.get(i).copied().unwrap_or(0);
-    let s = Shard::new(
-        asks([at(1), at(2), at(3), at(4), at(5), at(6), at(7)]),
-        Budget {
-            own_flushes: at(8),
-            put_faults: at(9),
-            load_faults: at(10),
-            proof_faults: at(11),
-            crashes: at(12),
-            claims: at(13),
-            clock: at(14),
-            forgets: at(15),
-        },
-        (
-            usize::from(at(0)),
-            if start == "C" {
-                Start::Cold
-            } else {
-                Start::Leased
-            },
-        ),
-        Danger::ALL,
-    );
-    use crate::models::shard::Wrong::*;
-    match std::env::var("W").unwrap_or_default().as_str() {
-        "1" => s.wrongly(RepliesWhenAccepted),
-        "2" => s.wrongly(NoFence),
-        "3" => s.wrongly(ProofFromArrival),
-        "4" => s.wrongly(NobodyLooks),
-        "5" => s.wrongly(ForgetsInFlight),
-        "6" => s.wrongly(StaleLoads),
-        "7" => s.wrongly(LosesARow),
-        "8" => s.wrongly(FailureIsSuccess),
-        "9" => s.wrongly(SilentFlush),
-        _ => s,
-    }
+fn owners_leases(clock: u8) -> Shard {
+    let budget = Budget {
+        claims: 1,
+        clock,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::LateProof,
+        Danger::StaleRead,
+        Danger::DeposedHeartbeat,
+        Danger::LateAcknowledgement,
+        Danger::LandedBeforeFence,
+        Danger::Fenced,
+        Danger::DeposedByManifest,
+        Danger::TwoAtWork,
+    ];
+    let asks = asks([0, 0, 0, 1, 0, 1, 0]);
+    Shard::new(asks, budget, (2, Start::Leased), dangers)
+}
+
+fn owners_writes() -> Shard {
+    let budget = Budget {
+        claims: 1,
+        clock: 1,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::StaleRead,
+        Danger::LateAcknowledgement,
+        Danger::LandedBeforeFence,
+        Danger::Fenced,
+        Danger::OutcomeUnknown,
+    ];
+    let asks = asks([1, 0, 1, 0, 1, 0, 0]);
+    Shard::new(asks, budget, (2, Start::Leased), dangers)
+}
+
+fn owners_reads() -> Shard {
+    let budget = Budget {
+        put_faults: 1,
+        proof_faults: 1,
+        claims: 2,
+        clock: 2,
+        ..CALM
+    };
+    let dangers = &[
+        Danger::StaleRead,
+        Danger::LateAcknowledgement,
+        Danger::LandedUnheard,
+        Danger::LandedBeforeFence,
+        Danger::Fenced,
+        Danger::DeposedByManifest,
+        Danger::Unproven,
+    ];
+    let asks = asks([0, 1, 0, 0, 1, 0, 0]);
+    Shard::new(asks, budget, (2, Start::Leased), dangers)
 }

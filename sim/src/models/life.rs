@@ -176,35 +176,20 @@ impl Life {
             soft: 1,
         };
         Self {
-            budget,
-            ..Self::small()
-        }
-    }
-
-    /// One job, and enough of everything to reach each danger.
-    pub const fn small() -> Self {
-        Self {
             jobs: 1,
-            budget: Budget {
-                leases: 3,
-                reports: 4,
-                people: 2,
-                clock: 3,
-                crashes: 1,
-                soft: 1,
-            },
+            budget,
             wrong: None,
         }
     }
 
     /// Two jobs.
-    pub const fn wide() -> Self {
+    pub const fn two() -> Self {
         Self {
             jobs: 2,
             budget: Budget {
-                leases: 3,
-                reports: 3,
-                people: 2,
+                leases: 2,
+                reports: 2,
+                people: 1,
                 clock: 2,
                 crashes: 1,
                 soft: 1,

@@ -250,7 +250,8 @@ impl Model for Shard {
             Property::always(RIGHTLY, |_, world| holds(world, Promise::Told)),
             Property::always(WAITS, |_, world: &World| {
                 let mut owners = (0..SLOTS).filter_map(|slot| world.owner(slot));
-                owners.all(|owner| owner.calls.is_empty() || !owner.is_at_rest(world.now))
+                world.broken.is_some()
+                    || owners.all(|owner| owner.calls.is_empty() || !owner.is_at_rest(world.now))
             }),
         ];
         properties.extend(self.dangers.iter().map(|danger| danger.sometimes()));

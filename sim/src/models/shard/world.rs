@@ -361,12 +361,9 @@ impl World {
                     owner.deposed_at.get_or_insert(now);
                 }
             }
-            Slot::Open(Box::new(Owner::open(
-                epoch,
-                self.bucket.length,
-                shelf,
-                began,
-            )))
+            let mut owner = Owner::open(epoch, self.bucket.length, shelf, began);
+            owner.is_fast = self.wrong == Some(Wrong::FastClock) && epoch > 1;
+            Slot::Open(Box::new(owner))
         };
         if let Some(place) = self.slots.get_mut(slot) {
             *place = opened;
