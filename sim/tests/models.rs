@@ -100,6 +100,16 @@ fn a_failed_flush_taken_for_a_good_one_is_found() {
 }
 
 #[silo::test]
+fn answers_that_come_twice_are_found() {
+    let model = executor_quick();
+    finds(
+        &model,
+        Wrong::AnswersTwice,
+        "each caller is told once, and rightly",
+    );
+}
+
+#[silo::test]
 fn a_row_that_storage_loses_is_found() {
     let model = executor_quick();
     finds(&model, Wrong::LosesARow, ALONE);

@@ -75,6 +75,8 @@ pub enum Wrong {
     FailureIsSuccess,
     /// The news of a flush never comes.
     SilentFlush,
+    /// An answer is sent twice.
+    AnswersTwice,
     /// The clock of whoever opens the shard later goes half as fast again.
     FastClock,
 }

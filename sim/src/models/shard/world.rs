@@ -204,7 +204,12 @@ impl World {
                     is_ours: (wrong == Some(Wrong::NobodyLooks)).then_some(true),
                 });
             }
-            Output::Release(call, answer) => self.answered(slot, call, answer),
+            Output::Release(call, answer) => {
+                if wrong == Some(Wrong::AnswersTwice) {
+                    self.answered(slot, call, answer.clone());
+                }
+                self.answered(slot, call, answer);
+            }
             Output::Over(_) | Output::Notice(_) => {}
         }
         self.must(is_alone, Promise::Alone, || {
