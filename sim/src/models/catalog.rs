@@ -71,6 +71,12 @@ pub const ALL: &[Entry] = &[
         make: || Made::Life(Life::quick()),
     },
     Entry {
+        name: "life-one",
+        about: "one job, with a report more",
+        is_quick: false,
+        make: || Made::Life(Life::one()),
+    },
+    Entry {
         name: "life-two",
         about: "two jobs: leases, reports, expiry, cancel, restart, delete, a crash",
         is_quick: false,

@@ -169,7 +169,7 @@ impl Life {
     pub const fn quick() -> Self {
         let budget = Budget {
             leases: 2,
-            reports: 3,
+            reports: 2,
             people: 1,
             clock: 2,
             crashes: 1,
@@ -180,6 +180,13 @@ impl Life {
             budget,
             wrong: None,
         }
+    }
+
+    /// One job, with a report more.
+    pub const fn one() -> Self {
+        let mut one = Self::quick();
+        one.budget.reports = 3;
+        one
     }
 
     /// Two jobs.
