@@ -3,6 +3,7 @@
 //! and `running` tables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash as _, Hasher};
 
 use crate::shard::ring::Ring;
 use crate::table::TableId;
@@ -28,7 +29,7 @@ pub struct Soft {
 }
 
 /// Which rows are still to be read after soft state was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Recovery {
     /// Tenants from this key on, then all leases.
     Tenants(Key),
@@ -202,6 +203,39 @@ impl Soft {
     /// Whether everything has been found again.
     pub fn is_recovered(&self) -> bool {
         self.recovery == Recovery::Done
+    }
+
+    /// Writes what two hints must share to behave alike from `now` on: times count from now, turns
+    /// by their order alone, because no rule looks at more. For models.
+    pub fn form(&self, now: Now, mut out: &mut dyn Hasher) {
+        let mut served: Vec<_> = self.tenants.values().filter_map(|t| t.served).collect();
+        served.sort_unstable();
+        let due = |at: Timestamp| at.as_millis().wrapping_sub(now.wall.as_millis());
+        out.write_usize(self.tenants.len());
+        for (tenant, known) in &self.tenants {
+            out.write_u64(tenant.hash());
+            known.tallies.hash(&mut out);
+            for group in &known.groups {
+                out.write(group.as_str().as_bytes());
+            }
+            known.due.map(due).hash(&mut out);
+            let turn = known
+                .served
+                .and_then(|turn| served.binary_search(&turn).ok());
+            (turn, known.served.map(|(at, _)| due(at))).hash(&mut out);
+        }
+        for (group, ring) in &self.rings {
+            out.write(group.as_str().as_bytes());
+            ring.iter().for_each(|tenant| out.write_u64(tenant.hash()));
+        }
+        for (key, lease) in &self.leases {
+            out.write_u64(key.tenant.hash());
+            out.write(key.job.as_str().as_bytes());
+            let left = lease.deadline.since(now.uptime).get();
+            let over = now.uptime.since(lease.deadline).get();
+            (lease.nonce, left, over, lease.heartbeated).hash(&mut out);
+        }
+        self.recovery.hash(&mut out);
     }
 
     /// What is known of a job's lease.

@@ -35,7 +35,7 @@ pub struct Need {
 }
 
 /// One thing to load.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NeedItem {
     /// One row, which may turn out to be absent.
     Row(Key),

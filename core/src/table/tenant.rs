@@ -105,7 +105,7 @@ pub struct Queue {
 }
 
 /// How many of a tenant's jobs stand where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Tallies {
     /// Not leased, not ended.
     pub scheduled: u64,

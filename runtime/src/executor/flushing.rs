@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use silo_core::types::time::{Millis, Uptime};
 
+use crate::executor::form::Form;
 use crate::executor::working_set::Round;
 
 /// When to flush.
@@ -30,6 +31,7 @@ pub(crate) struct Accepted {
 }
 
 /// Accepted writes, and the flush under way.
+#[derive(Clone)]
 pub(crate) struct Flushing {
     policy: FlushPolicy,
     accepted: VecDeque<Accepted>,
@@ -80,6 +82,19 @@ impl Flushing {
 
     pub(crate) const fn ended(&mut self) {
         self.is_under_way = false;
+    }
+
+    /// What was accepted, counted from what is durable.
+    pub(crate) fn form(&self, form: &mut Form<'_>) {
+        for accepted in &self.accepted {
+            form.round(accepted.round);
+            form.part(&accepted.seq.saturating_sub(self.durable.unwrap_or(0)));
+            form.part(&accepted.bytes);
+            form.age(accepted.since);
+            form.age_up_to(accepted.at, self.policy.interval);
+        }
+        form.end();
+        form.part(&self.is_under_way);
     }
 
     /// When the next flush is due, if nothing else happens.

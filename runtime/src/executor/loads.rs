@@ -6,10 +6,12 @@
 //! all who stand in *line* behind it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
 
 use silo_core::shard::view::NeedItem;
 use silo_core::types::name::TaskGroup;
 
+use crate::executor::form::Form;
 use crate::executor::pending::Pending;
 use crate::executor::working_set::{Generation, Round};
 
@@ -22,6 +24,7 @@ pub struct LoadId(pub u64);
 struct WaiterId(u64);
 
 /// The loads under way, and who waits.
+#[derive(Clone)]
 pub(crate) struct Loads<C> {
     next_load: u64,
     next_waiter: u64,
@@ -33,12 +36,14 @@ pub(crate) struct Loads<C> {
     woken: VecDeque<Pending<C>>,
 }
 
+#[derive(Clone)]
 struct Load {
     item: NeedItem,
     waiters: Vec<WaiterId>,
     sees: Round,
 }
 
+#[derive(Clone)]
 struct Waiting<C> {
     pending: Pending<C>,
     loads_left: usize,
@@ -189,10 +194,48 @@ impl<C> Loads<C> {
 
     /// When the first of those who wait was judged first.
     pub(crate) fn since(&self) -> Option<Generation> {
+        self.all_waiting().filter_map(|pending| pending.since).min()
+    }
+
+    fn all_waiting(&self) -> impl Iterator<Item = &Pending<C>> {
         let waiting = self.waiting.values().map(|waiting| &waiting.pending);
         let lines = self.lines.values().flat_map(|(_, line)| line);
-        let all = waiting.chain(lines).chain(&self.woken);
-        all.filter_map(|pending| pending.since).min()
+        waiting.chain(lines).chain(&self.woken)
+    }
+
+    /// When each of those who wait was judged first.
+    pub(crate) fn sinces(&self) -> Vec<Generation> {
+        let mut sinces: Vec<_> = self.all_waiting().filter_map(|p| p.since).collect();
+        sinces.sort_unstable();
+        sinces
+    }
+
+    /// What is being loaded and who waits; names by their order.
+    pub(crate) fn form(&self, form: &mut Form<'_>)
+    where
+        C: Hash,
+    {
+        let place = |waiter: &WaiterId| self.waiting.keys().position(|known| known == waiter);
+        for load in self.by_id.values() {
+            form.part(&load.item);
+            form.round(load.sees);
+            load.waiters
+                .iter()
+                .for_each(|waiter| form.part(&place(waiter)));
+        }
+        form.end();
+        for waiting in self.waiting.values() {
+            waiting.pending.form(form);
+            form.part(&waiting.loads_left);
+        }
+        form.end();
+        for (group, (first, line)) in &self.lines {
+            form.part(&(group.as_str(), place(first)));
+            line.iter().for_each(|pending| pending.form(form));
+        }
+        form.end();
+        self.woken.iter().for_each(|pending| pending.form(form));
+        form.end();
     }
 
     /// Everybody who waits.

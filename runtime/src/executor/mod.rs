@@ -12,6 +12,7 @@
 //! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
 //! * [`flushing`]: when to make what was accepted durable
 //! * [`trace`]: what was decided, for tests and the simulator
+//! * [`form`]: what two stages must share to behave alike, for models
 //! * `format`: newer rows are refused, older ones are read
 //! * [`driver`]: the task that carries out what the stage asks for, on SlateDB
 //! * [`shard`]: a shard as its callers see it, opened, opened again after trouble, closed
@@ -20,6 +21,7 @@ pub mod counts;
 pub mod driver;
 pub mod endings;
 pub mod flushing;
+pub mod form;
 mod format;
 pub mod limits;
 pub mod loads;

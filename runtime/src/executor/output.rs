@@ -13,7 +13,7 @@ use crate::executor::stage::Stage;
 use crate::executor::working_set::Round;
 
 /// What the stage asks its driver to do.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Output<C> {
     /// Read this; answer with [`Stage::loaded`], [`Stage::load_failed`] or [`Stage::load_damaged`].
     Load(LoadId, NeedItem),
@@ -33,7 +33,7 @@ pub enum Output<C> {
 }
 
 /// Rows that were loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Loaded {
     /// One row, or its absence.
     Row(Option<Bytes>),

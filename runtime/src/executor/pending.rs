@@ -1,6 +1,7 @@
 //! Commands that are not decided yet.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use silo_core::shard::command::{Command, Stamp};
 use silo_core::shard::commands::enqueue::Enqueue;
@@ -10,9 +11,12 @@ use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::reply::Reply;
 use silo_core::types::name::TaskGroup;
 
+use crate::executor::counts::CommandKind;
+use crate::executor::form::Form;
 use crate::executor::working_set::{Generation, Round};
 
 /// A command on its way to a decision. The stage's own commands have no caller.
+#[derive(Clone)]
 pub(crate) struct Pending<C> {
     pub(crate) caller: Option<C>,
     pub(crate) command: Command,
@@ -65,6 +69,23 @@ impl<C> Pending<C> {
     pub(crate) fn asking_for(&self, tasks_max: u32) -> Option<Command> {
         let lease = self.lease()?.clone();
         Some(Command::Lease(Lease { tasks_max, ..lease }))
+    }
+
+    /// What it is, and how long it has waited. Callers tell their commands apart; the time in the
+    /// stamp is that of the next judgement, and what will be drawn from it only names things.
+    pub(crate) fn form(&self, form: &mut Form<'_>)
+    where
+        C: Hash,
+    {
+        let kind = CommandKind::of(&self.command).name();
+        form.part(&(&self.caller, kind, self.tasks_max(), self.is_own_tick));
+        if self.caller.is_none() && !self.is_own_tick {
+            form.part(&format!("{:?}", self.command));
+        }
+        form.part(&(self.waits > 0, self.waits_alone));
+        form.is_unchanged_since(self.changes_seen);
+        form.part(&self.since.is_some());
+        form.used(self.since.unwrap_or_default());
     }
 
     const fn lease(&self) -> Option<&Lease> {

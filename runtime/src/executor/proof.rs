@@ -2,6 +2,8 @@
 
 use silo_core::types::time::{Millis, Uptime};
 
+use crate::executor::form::Form;
+
 /// Since when this process is known to have owned the shard, and what is asked about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Proof {
@@ -9,7 +11,7 @@ pub(crate) struct Proof {
     question: Question,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Question {
     None,
     Asked,
@@ -34,6 +36,12 @@ impl Proof {
     /// Something proves that this process owned the shard at that time.
     pub(crate) fn good_since(&mut self, since: Uptime) {
         self.since = self.since.max(since);
+    }
+
+    /// How old it is, and what is asked.
+    pub(crate) fn form(&self, form: &mut Form<'_>) {
+        form.age(self.since);
+        form.part(&self.question);
     }
 
     /// Whether to ask for a proof now: not while another question is under way.

@@ -1,10 +1,12 @@
 //! Replies as data with a condition: what each waits for, and one function that releases.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
 
 use silo_core::shard::reply::{Content, Reply, Task};
 use silo_core::types::time::Millis;
 
+use crate::executor::form::Form;
 use crate::executor::output::Output;
 use crate::executor::working_set::Round;
 
@@ -47,6 +49,7 @@ pub enum Failure {
 }
 
 /// A reply that waits.
+#[derive(Clone)]
 pub(crate) struct Held<C> {
     pub(crate) caller: C,
     pub(crate) reply: Reply,
@@ -66,6 +69,7 @@ impl<C> Held<C> {
 }
 
 /// Replies by what they wait for.
+#[derive(Clone)]
 pub(crate) struct Replies<C> {
     durable: Round,
     by_round: BTreeMap<Round, Vec<Held<C>>>,
@@ -130,6 +134,25 @@ impl<C> Replies<C> {
     /// Proof cannot be had, or not in time.
     pub(crate) fn give_up_proof(&mut self) -> VecDeque<Held<C>> {
         std::mem::take(&mut self.unproven)
+    }
+
+    /// Who waits for what. What they will be told follows from who they are: a model keeps it.
+    pub(crate) fn form(&self, form: &mut Form<'_>)
+    where
+        C: Hash,
+    {
+        let held = |form: &mut Form<'_>, held: &Held<C>| {
+            let conditions = (held.has_changes, held.window.get(), held.is_repeatable);
+            form.part(&(&held.caller, conditions));
+        };
+        form.round(self.durable);
+        for (round, all) in &self.by_round {
+            form.round(*round);
+            all.iter().for_each(|one| held(form, one));
+        }
+        form.end();
+        self.unproven.iter().for_each(|one| held(form, one));
+        form.end();
     }
 
     /// Storage failed. Yields every reply with what its caller must be told; `written` is the last

@@ -9,6 +9,7 @@ use silo_core::table::key::Key;
 use silo_core::types::time::Uptime;
 
 use crate::executor::flushing::Accepted;
+use crate::executor::form::Form;
 use crate::executor::watched::Watched;
 use crate::executor::working_set::{Round, WorkingSet};
 
@@ -17,6 +18,7 @@ pub(crate) type Batch = Vec<(Key, Option<Bytes>)>;
 
 /// The rounds of a shard. One batch is with storage at a time: two that it was handed and has not
 /// accepted could change places.
+#[derive(Clone)]
 pub(crate) struct Rounds {
     open: BTreeMap<Key, Option<Bytes>>,
     open_bytes: usize,
@@ -29,6 +31,7 @@ pub(crate) struct Rounds {
 }
 
 /// A batch that storage was handed and has not accepted yet.
+#[derive(Clone, Copy)]
 struct Writing {
     round: Round,
     bytes: u64,
@@ -71,6 +74,26 @@ impl Rounds {
     /// Whether nothing is to be written, and nothing is being written.
     pub(crate) fn is_idle(&self) -> bool {
         self.open.is_empty() && self.writing.is_none()
+    }
+
+    /// The batch in the making and the one under way. Its bytes follow from its rows.
+    pub(crate) fn form(&self, form: &mut Form<'_>) {
+        form.part(&self.open);
+        form.round(self.open_round);
+        self.watched.form(form);
+        form.part(&self.writing.is_some());
+        if let Some(Writing {
+            round,
+            bytes,
+            since,
+        }) = self.writing
+        {
+            form.round(round);
+            form.part(&bytes);
+            form.age(since);
+        }
+        form.round(self.written);
+        form.round(self.accepted);
     }
 
     /// Where a decision is folded into.

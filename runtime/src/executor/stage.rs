@@ -42,14 +42,16 @@ use crate::executor::trace::{Decided, Trace};
 use crate::executor::watched::Watched;
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
-/// A command that had to wait so often without anything having changed meanwhile is given up as
-/// unreadable: no command needs more rounds of loads by itself.
+mod form;
+
+/// A command that waits so often while nothing changes is given up: none needs more loads.
 const WAITS_ALONE_MAX: u32 = 16;
 
-/// How long ticks pause after one whose rows could not be read.
+/// Ticks pause for so long after one whose rows could not be read.
 const TICK_PAUSE: Millis = Millis::from_secs(1);
 
 /// The machine.
+#[derive(Clone)]
 pub struct Stage<C> {
     limits: StageLimits,
     soft: Soft,

@@ -20,7 +20,7 @@ pub struct Decided {
 }
 
 /// Decisions since they were last taken, when somebody wants to know.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trace(Option<Vec<Decided>>);
 
 impl Trace {

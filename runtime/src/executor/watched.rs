@@ -11,13 +11,14 @@ use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 use silo_core::table::state::{States, Status, status_of_bytes};
 
+use crate::executor::form::Form;
 #[cfg(doc)]
 use crate::executor::output::Output;
 use crate::executor::working_set::Round;
 
 /// The watched jobs of a shard. Whoever is about to ask whether a job has ended watches it first,
 /// and then asks: so no end goes by unseen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Watched {
     /// By the keys of their states.
     jobs: BTreeMap<Key, JobKey>,
@@ -45,6 +46,19 @@ impl Watched {
     /// Whether no job is watched.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
+    }
+
+    /// Who is watched, and who is over.
+    pub(crate) fn form(&self, form: &mut Form<'_>) {
+        for key in self.jobs.keys() {
+            form.part(key);
+        }
+        form.end();
+        for (round, keys) in &self.over {
+            form.round(*round);
+            form.part(keys);
+        }
+        form.end();
     }
 
     /// A decision of this round put a row, or took it away.

@@ -17,6 +17,8 @@ use bytes::Bytes;
 use silo_core::shard::view::{Need, View};
 use silo_core::table::key::{Key, KeyRange, successor};
 
+use crate::executor::form::Form;
+
 /// The number of a write batch; 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Round(pub u64);
@@ -41,6 +43,7 @@ const SHRINK_STEPS_MAX: usize = 1024;
 const LAPS_MAX: u32 = 3;
 
 /// The cache.
+#[derive(Clone)]
 pub struct WorkingSet {
     slots: BTreeMap<Key, Slot>,
     bytes: usize,
@@ -51,7 +54,7 @@ pub struct WorkingSet {
     lap_before: Generation,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     value: Value,
     /// Nothing stands between this key and the next slot's.
@@ -62,7 +65,7 @@ struct Slot {
     used: Cell<Generation>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Value {
     /// Only marks the end of a known gap.
     Unknown,
@@ -248,6 +251,18 @@ impl WorkingSet {
     pub fn count_bytes(&self) -> usize {
         let costs = self.slots.iter().map(|(key, slot)| cost(key, &slot.value));
         costs.fold(0, usize::saturating_add)
+    }
+
+    /// What is known, and what of it may be forgotten. When a row was looked at matters only beside
+    /// when those who wait began to: [`Form::used`]. What the clock's hand does is left out: models
+    /// have caches that never fill, and forget by [`WorkingSet::forget_all`].
+    pub(crate) fn form(&self, form: &mut Form<'_>) {
+        for (key, slot) in &self.slots {
+            form.part(&(key, &slot.value, slot.gap_known));
+            form.round(slot.round);
+            form.used(slot.used.get());
+        }
+        form.end();
     }
 
     /// The keys of the slots, in order. For tests and the simulator.

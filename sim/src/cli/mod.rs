@@ -1,4 +1,6 @@
-//! The command line of the simulator.
+//! The command line of the simulator; [`models`] has the verbs of the model checker.
+
+mod models;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::campaign::{Campaign, Seen};
 use crate::cover::Mark;
-use crate::models::explore;
-use crate::models::life::Life;
+use crate::models::catalog::{self, Entry};
 use crate::plan::profile::Profile;
 use crate::plan::{PLAN_VERSION, Plan};
 use crate::shrink::shrink;
@@ -91,30 +92,38 @@ enum Verb {
         #[arg(long, env = "SILO_PLAN")]
         plan: Option<PathBuf>,
     },
-    /// Looks at every state of a model
+    /// Looks at every state of a model, and shows the shortest way to what is wrong
     Explore {
-        /// Which
-        #[arg(value_enum)]
-        model: Models,
+        /// Which: `check` lists them
+        #[arg(value_parser = model)]
+        model: &'static Entry,
+        /// Threads
+        #[arg(long, env = "SILO_JOBS", default_value_t = 1)]
+        jobs: usize,
         /// Serve stateright's explorer at this address instead, as in 127.0.0.1:3000
         #[arg(long, env = "SILO_SERVE")]
         serve: Option<std::net::SocketAddr>,
+    },
+    /// Looks at every state of every model, and compares with what is known: fails if something is
+    /// wrong, a count has changed, or not all was looked at
+    Check {
+        /// Which; default: all
+        #[arg(value_parser = model)]
+        models: Vec<&'static Entry>,
+        /// Threads
+        #[arg(long, env = "SILO_JOBS", default_value_t = 2)]
+        jobs: usize,
     },
     /// Runs a world that is broken on purpose: fails, or the alarm does not work
     Canary,
 }
 
 /// A model by its name.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Models {
-    /// The life cycle of one job
-    Life,
-    /// The life cycle of two jobs
-    LifeWide,
+fn model(name: &str) -> Result<&'static Entry, String> {
+    let all = || catalog::ALL.iter().map(|entry| entry.name);
+    let unknown = || format!("there are {}", all().collect::<Vec<_>>().join(", "));
+    catalog::find(name).ok_or_else(unknown)
 }
-
-/// No model has more states than this.
-const STATES_MAX: usize = 20_000_000;
 
 /// Seeds from, to; both included.
 #[derive(Clone, Copy, Debug)]
@@ -259,22 +268,8 @@ fn run(verb: Verb, out: &mut impl Write) -> Result<bool, Trouble> {
             }
             Ok(shrunk.promise.is_some())
         }
-        Verb::Explore { model, serve } => {
-            let life = match model {
-                Models::Life => Life::small(),
-                Models::LifeWide => Life::wide(),
-            };
-            if let Some(address) = serve {
-                use stateright::Model as _;
-                life.checker().serve(address);
-                return Ok(true);
-            }
-            let began = Instant::now();
-            let found = explore(life, STATES_MAX, 2);
-            let seconds = began.elapsed().as_secs_f64();
-            writeln!(out, "{found:?} in {seconds:.1} s")?;
-            Ok(found.wrong.is_empty() && found.is_exhaustive)
-        }
+        Verb::Explore { model, jobs, serve } => models::look(out, model, jobs, serve),
+        Verb::Check { models, jobs } => models::check(out, &models, jobs),
         Verb::Canary => {
             let (ran, _) = World::new(&Plan::of(1, Profile::Canary), Trace::default()).run();
             match &ran.violation {

@@ -165,30 +165,38 @@ impl Hash for State {
 }
 
 impl Life {
-    /// One job, and enough of everything to reach each danger.
-    pub const fn small() -> Self {
+    /// One job, and few of everything: quick enough for every run of the tests.
+    pub const fn quick() -> Self {
+        let budget = Budget {
+            leases: 2,
+            reports: 2,
+            people: 1,
+            clock: 2,
+            crashes: 1,
+            soft: 1,
+        };
         Self {
             jobs: 1,
-            budget: Budget {
-                leases: 3,
-                reports: 4,
-                people: 2,
-                clock: 3,
-                crashes: 1,
-                soft: 1,
-            },
+            budget,
             wrong: None,
         }
     }
 
+    /// One job, with a report more.
+    pub const fn one() -> Self {
+        let mut one = Self::quick();
+        one.budget.reports = 3;
+        one
+    }
+
     /// Two jobs.
-    pub const fn wide() -> Self {
+    pub const fn two() -> Self {
         Self {
             jobs: 2,
             budget: Budget {
-                leases: 3,
-                reports: 3,
-                people: 2,
+                leases: 2,
+                reports: 2,
+                people: 1,
                 clock: 2,
                 crashes: 1,
                 soft: 1,
