@@ -43,6 +43,7 @@ use crate::executor::watched::Watched;
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
 mod form;
+mod inside;
 
 /// A command that waits so often while nothing changes is given up: none needs more loads.
 const WAITS_ALONE_MAX: u32 = 16;
@@ -329,30 +330,9 @@ impl<C> Stage<C> {
         std::mem::take(&mut self.counts)
     }
 
-    /// The hints. For tests and the simulator.
+    /// The hints.
     pub const fn soft(&self) -> &Soft {
         &self.soft
-    }
-
-    /// Forgets all hints. For tests and the simulator: nothing may depend on them.
-    pub fn lose_soft(&mut self) {
-        self.soft = Soft::lost();
-    }
-
-    /// Keeps every decision from now on, until it is taken. For tests and the simulator.
-    pub fn start_trace(&mut self) {
-        self.trace.start();
-    }
-
-    /// What was decided since the last call. For tests and the simulator.
-    pub fn take_trace(&mut self) -> Vec<Decided> {
-        self.trace.take()
-    }
-
-    /// The cache, and what of it may be forgotten. For tests and the simulator.
-    pub fn cache(&mut self) -> (&mut WorkingSet, Forgettable) {
-        let forgettable = self.forgettable();
-        (&mut self.set, forgettable)
     }
 
     fn enqueue(&mut self, caller: Option<C>, command: Command, stamp: Stamp) {

@@ -2,6 +2,7 @@
 //!
 //! * [`event`]: what can happen; [`World::run`] takes it off the heap
 //! * [`process`]: a process that has the shard open, as production's driver runs a stage
+//! * `death`: how it ends
 //! * [`owners`]: opening the shard, being deposed, objects of the log on their way
 //! * [`bucket`], [`handle`]: the object store, and an open shard as one process sees it
 //! * [`call`]: calls over the network; [`client`], [`worker`]: who makes them
@@ -10,6 +11,7 @@
 pub mod bucket;
 pub mod call;
 pub mod client;
+mod death;
 pub mod event;
 pub mod handle;
 pub mod owners;
