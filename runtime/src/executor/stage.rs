@@ -65,7 +65,6 @@ pub struct Stage<C> {
     is_blind: bool,
     is_closing: bool,
     loads: Loads<C>,
-    /// Decisions that changed something, so far.
     changes: u64,
     rounds: Rounds,
     flushing: Flushing,

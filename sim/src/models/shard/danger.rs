@@ -69,7 +69,7 @@ impl Danger {
         Self::TwoAtWork,
     ];
 
-    /// That it is met. A condition is a function without surroundings: so there is one for each danger.
+    /// That it is met. A condition is a function without surroundings: hence one for each danger.
     pub fn sometimes(self) -> Property<Shard> {
         macro_rules! of {
             ($($name:ident)*) => {
