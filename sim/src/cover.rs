@@ -42,6 +42,8 @@ marks! {
     Overloaded,
     /// Tasks were handed back because their caller had gone.
     CallerGone,
+    /// A command was left aside because its caller had gone.
+    Abandoned,
     /// Tasks were handed back because their payload could not be read.
     HandedBack,
     /// The payload of a leased task was gone when it was read.

@@ -235,13 +235,13 @@ impl<C> Stage<C> {
 
     /// As [`Stage::run`]. Whoever has gone before the turn of the command came is not served: work for
     /// nobody would keep everybody waiting until they go as well, and never end.
-    pub fn run_for(&mut self, stamp: Stamp, has_gone: impl Fn(&C) -> bool) {
+    pub fn run_for(&mut self, stamp: Stamp, mut has_gone: impl FnMut(&C) -> bool) {
         self.pass_to(stamp.now);
         let mut left = self.limits.round_commands_max;
         while left > 0
             && let Some(pending) = self.next_command()
         {
-            if pending.waits == 0 && pending.caller.as_ref().is_some_and(&has_gone) {
+            if pending.waits == 0 && pending.caller.as_ref().is_some_and(&mut has_gone) {
                 self.forget_command(&pending);
                 self.counts.abandoned = self.counts.abandoned.saturating_add(1);
                 continue;

@@ -159,6 +159,20 @@ impl Shadow {
         })
     }
 
+    /// A command is left aside, as its caller has gone.
+    ///
+    /// # Errors
+    /// [`Violation`] when it was decided, or had its answer.
+    pub fn abandoned(&mut self, number: u64) -> Checked {
+        let record = self.records.remove(&number);
+        let is_undecided = record.is_some_and(|record| record.decided.is_none());
+        ensure(
+            self.untold.remove(&number) && is_undecided,
+            Promise::Protocol,
+            || format!("command {number} was left aside too late"),
+        )
+    }
+
     /// Nothing is asked any more, or will be answered: everybody has been told something.
     ///
     /// # Errors

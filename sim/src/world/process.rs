@@ -200,7 +200,20 @@ impl World<'_> {
         if is_tickless && stage.soft().is_recovered() {
             stage.close();
         }
-        stage.run_for(stamp, |token| is_abandoned(calls, token));
+        let mut gone = Vec::new();
+        stage.run_for(stamp, |token| {
+            let has_gone = is_abandoned(calls, token);
+            if has_gone {
+                gone.push(token.number);
+            }
+            has_gone
+        });
+        for number in gone {
+            self.cover.hit(Mark::Abandoned);
+            if let Some(process) = self.processes.get_mut(id as usize) {
+                process.shadow.abandoned(number)?;
+            }
+        }
         self.drain(id)?;
         let Some(process) = self.processes.get_mut(id as usize) else {
             return Ok(());
