@@ -457,7 +457,7 @@ fn a_job_that_was_ready_is_ready_again_though_the_clock_was_set_back() {
 
 #[test]
 fn a_lease_lasts_as_long_as_it_lasts_however_the_wall_clock_is_set() {
-    const LEASE_MS: i64 = LEASE as i64;
+    const LEASE_MS: i64 = LEASE.cast_signed();
     for by in [86_400_000, -86_400_000] {
         let (mut shard, key, task) = with_lease(plain("j"));
         let is_leased = |shard: &Shard| matches!(shard.state(&key).position, Position::Leased(_));
