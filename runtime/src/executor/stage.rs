@@ -43,7 +43,6 @@ use crate::executor::watched::Watched;
 use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
 mod form;
-mod inside;
 
 /// A command that waits so often while nothing changes is given up: none needs more loads.
 const WAITS_ALONE_MAX: u32 = 16;
@@ -233,8 +232,8 @@ impl<C> Stage<C> {
         self.run_for(stamp, |_| false);
     }
 
-    /// As [`Stage::run`]. Whoever has gone before the turn of the command came is not served: work for
-    /// nobody would keep everybody waiting until they go as well, and never end.
+    /// As [`Stage::run`]. Whoever has gone before the turn of the command came is not served: work
+    /// for nobody would keep everybody waiting until they go as well, and never end.
     pub fn run_for(&mut self, stamp: Stamp, mut has_gone: impl FnMut(&C) -> bool) {
         self.pass_to(stamp.now);
         let mut left = self.limits.round_commands_max;

@@ -1,11 +1,15 @@
-//! What two stages must share to behave alike: see [`crate::executor::form`].
+//! What tests, models and the simulator see of a stage and do to it; nothing may depend on it. What
+//! two stages must share to behave alike: see [`crate::executor::form`].
 
 use std::hash::{Hash, Hasher};
 
+use silo_core::shard::soft::Soft;
 use silo_core::types::time::Now;
 
 use crate::executor::form::Form;
 use crate::executor::stage::Stage;
+use crate::executor::trace::Decided;
+use crate::executor::working_set::{Forgettable, WorkingSet};
 
 impl<C: Hash> Stage<C> {
     /// Writes what two stages that have been polled empty must share to behave alike from `now` on.
@@ -58,5 +62,28 @@ impl<C: Hash> Stage<C> {
         proof.form(&mut form);
         form.age(ran_at.uptime);
         form.part(&now.wall.since(ran_at.wall).get());
+    }
+}
+
+impl<C> Stage<C> {
+    /// Forgets all hints.
+    pub fn lose_soft(&mut self) {
+        self.soft = Soft::lost();
+    }
+
+    /// Keeps every decision from now on, until it is taken.
+    pub fn start_trace(&mut self) {
+        self.trace.start();
+    }
+
+    /// What was decided since the last call.
+    pub fn take_trace(&mut self) -> Vec<Decided> {
+        self.trace.take()
+    }
+
+    /// The cache, and what of it may be forgotten.
+    pub fn cache(&mut self) -> (&mut WorkingSet, Forgettable) {
+        let forgettable = self.forgettable();
+        (&mut self.set, forgettable)
     }
 }
