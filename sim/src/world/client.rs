@@ -115,6 +115,15 @@ impl World<'_> {
         }
     }
 
+    /// Whether whoever calls wants to be told when the job has ended.
+    pub fn watches(&self, by: For) -> bool {
+        let For::Step(step) = by else {
+            return false;
+        };
+        let step = self.plan.steps.get(step as usize);
+        step.is_some_and(|step| matches!(step.what, What::Ask(Ask::Await(_))))
+    }
+
     fn ask(&mut self, index: u32, id: u32, ask: &Ask) {
         let endpoint = id % self.config.clients.max(1);
         let now_ms = wall_micros(self.now, self.offset_ms(0)) / 1000;

@@ -1,7 +1,7 @@
 //! A process that has the shard open: what production's driver does with a stage, one event at a
 //! time, on a store that is a model.
 
-use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::command::Stamp;
 use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::reply::{Content, Reply};
 use silo_core::types::entropy::Entropy;
@@ -17,11 +17,10 @@ use crate::check::{Checked, Promise, violated};
 use crate::clock::{At, Clock};
 use crate::cover::Mark;
 use crate::plan::config::Wrong;
-use crate::plan::{Ask, What};
 use crate::random::{Of, is_hit};
 use crate::world::World;
 use crate::world::bucket::Batch;
-use crate::world::call::{For, target};
+use crate::world::call::target;
 use crate::world::event::{CallId, Event, Letter, ProcessId, Proof, Reading, Token};
 use crate::world::handle::{Handle, read};
 
@@ -91,12 +90,10 @@ impl World<'_> {
         let offset = self.offset_ms(machine);
         let noise = self.noise;
         let Some(process) = self.processes.get_mut(id as usize) else {
-            let entropy = Entropy([0; 16]);
-            let (now, retention) = (Now::default(), Retention::FOREVER);
             let stamp = Stamp {
-                now,
-                entropy,
-                retention,
+                now: Now::default(),
+                entropy: Entropy([0; 16]),
+                retention: Retention::FOREVER,
             };
             return (0, stamp);
         };
@@ -134,8 +131,7 @@ impl World<'_> {
 
     /// A request has arrived at a server.
     pub fn requested(&mut self, id: ProcessId, call: CallId, attempt: u16) -> Checked {
-        let known = self.calls.get(call as usize);
-        let Some(known) = known.filter(|known| known.is_open) else {
+        let Some(known) = self.calls.get(call as usize).filter(|c| c.is_open) else {
             // Its caller has given up, and its command with it.
             return Ok(());
         };
@@ -167,15 +163,6 @@ impl World<'_> {
             self.wake(id);
         }
         Ok(())
-    }
-
-    /// Whether whoever calls wants to be told when the job has ended.
-    fn watches(&self, by: For) -> bool {
-        let For::Step(step) = by else {
-            return false;
-        };
-        let step = self.plan.steps.get(step as usize);
-        step.is_some_and(|step| matches!(step.what, What::Ask(Ask::Await(_))))
     }
 
     /// A stage gets its turn.
@@ -219,10 +206,10 @@ impl World<'_> {
     }
 
     fn forget(&mut self, id: ProcessId) {
-        let noise = self.noise.number(Of::Fault, id.into(), self.events);
         if self.is_healed {
             return;
         }
+        let noise = self.noise.number(Of::Fault, id.into(), self.events);
         if is_hit(noise, self.config.forget) {
             self.forget_rows(id);
         }
@@ -608,10 +595,5 @@ impl World<'_> {
         let machine = self.processes.get(id as usize).map_or(0, |p| p.machine);
         let at = self.now + back_ms * crate::clock::MS;
         self.heap.push(at, Event::Ensure(machine));
-    }
-
-    /// Commands that the stage makes for itself have no caller.
-    pub const fn is_own(command: &Command) -> bool {
-        matches!(command, Command::Tick | Command::SetAside(_))
     }
 }
