@@ -31,7 +31,8 @@ impl WallClock for MachineClock {
 }
 
 /// The wall clock as it was when the process began, moved on by the monotonic clock and slewed
-/// towards the wall clock. A wall clock that is set back or forward so never makes a day's jobs due at
+/// towards the wall clock. A wall clock that is set back or forward so never makes a day's jobs
+/// due at
 /// once or time run backwards: this clock catches up at [`FORWARD_PER_MILLE`] or waits at
 /// [`BACKWARD_PER_MILLE`] of the time that passes. Leases last by the monotonic clock alone.
 #[derive(Debug)]

@@ -47,7 +47,8 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
-/// How long a process has been running, by a clock that nobody sets and that stands still at most while
+/// How long a process has been running, by a clock that nobody sets and that stands still at
+/// most while
 /// the machine sleeps. Means nothing to another process, hence is never stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Uptime(u64);
