@@ -15,6 +15,9 @@ pub struct Watching {
     jobs: BTreeSet<JobKey>,
     /// Ends that it has decided and not told of, and in which rounds.
     over: BTreeMap<JobKey, Vec<Round>>,
+    /// Ends of jobs that were decided when an earlier end was told of, and in which rounds: whoever
+    /// waits for the job again before these are durable may be told of them.
+    later: BTreeMap<JobKey, Vec<Round>>,
 }
 
 impl Watching {
@@ -41,7 +44,8 @@ impl Watching {
     /// # Errors
     /// [`crate::check::Violation`] when it has not, or when that could be taken back.
     pub fn told(&mut self, job: &JobKey, durable: Round) -> Checked {
-        let ends = self.over.get(job).map_or(&[][..], Vec::as_slice);
+        let mut ends = self.over.remove(job).unwrap_or_default();
+        ends.extend(self.later.remove(job).unwrap_or_default());
         ensure(
             ends.iter().any(|round| *round <= durable),
             Promise::Durability,
@@ -53,7 +57,10 @@ impl Watching {
             },
         )?;
         self.jobs.remove(job);
-        self.over.remove(job);
+        ends.retain(|round| *round > durable);
+        if !ends.is_empty() {
+            self.later.insert(job.clone(), ends);
+        }
         Ok(())
     }
 
