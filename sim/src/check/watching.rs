@@ -18,24 +18,39 @@ pub struct Watching {
     /// Ends of jobs that were decided when an earlier end was told of, and in which rounds: whoever
     /// waits for the job again before these are durable may be told of them.
     later: BTreeMap<JobKey, Vec<Round>>,
+    /// Jobs asked about again after their end was decided and before it was told of. Whether the
+    /// stage had taken them off its watch by then does not show.
+    again: BTreeSet<JobKey>,
+    /// Those of them whose end was told of: their next end may be told of, or not.
+    perhaps: BTreeSet<JobKey>,
 }
 
 impl Watching {
     /// Somebody is about to ask whether a job has ended.
     pub fn begin(&mut self, job: JobKey) {
+        if self.over.contains_key(&job) {
+            self.again.insert(job.clone());
+        }
         self.jobs.insert(job);
     }
 
     /// A decision of this round: it may end jobs.
     pub fn decided(&mut self, touched: &Touched, round: Round) {
-        if self.jobs.is_empty() {
+        if self.jobs.is_empty() && self.perhaps.is_empty() {
             return;
         }
         for (key, job) in touched.states() {
-            let is_over = job.after.as_ref().is_none_or(is_over);
-            if self.jobs.contains(key) && job.has_state_change && is_over {
-                self.over.entry(key.clone()).or_default().push(round);
+            if !job.has_state_change || !job.after.as_ref().is_none_or(is_over) {
+                continue;
             }
+            let ends = if self.jobs.contains(key) {
+                &mut self.over
+            } else if self.perhaps.contains(key) {
+                &mut self.later
+            } else {
+                continue;
+            };
+            ends.entry(key.clone()).or_default().push(round);
         }
     }
 
@@ -57,6 +72,11 @@ impl Watching {
             },
         )?;
         self.jobs.remove(job);
+        if self.again.remove(job) {
+            self.perhaps.insert(job.clone());
+        } else {
+            self.perhaps.remove(job);
+        }
         ends.retain(|round| *round > durable);
         if !ends.is_empty() {
             self.later.insert(job.clone(), ends);
