@@ -239,6 +239,7 @@ pred expedite[j: Job, p: Place] {
   begins[none]
 }
 -- Another maximum, by an enqueue, an operator or a refresh; none pauses the limit.
+-- (SILO-LIMIT-T3)
 pred setMax[k: Key, n: Int] {
   -- given: one command after the other, and no maximum is below none
   quiet and n >= 0
@@ -249,7 +250,7 @@ pred setMax[k: Key, n: Int] {
   -- mutant raised_unsearched breaks LIMIT_4 LIMIT_6: begins[none]
   begins[k]
 }
--- What an earlier command left is gone on with.
+-- What an earlier command left is gone on with. (SILO-LIMIT-T2)
 pred admit[k: Key] {
   -- given: one command after the other, and there is something left
   quiet and k in Admits
@@ -264,6 +265,7 @@ pred admit[k: Key] {
 -- The parts of a search ----------------------------------------------------------------------
 
 -- Serves the first line that fits if at most one stands before it, else moves the first two.
+-- (SILO-LIMIT-T1)
 pred search {
   -- given: it goes on while it may
   some Now and some Left
@@ -409,22 +411,22 @@ pred init {
   all k: Key | k.max >= 0 and k.max <= 3
 }
 check Begins { init implies sound } for 3 but 4 Int, 1 steps expect 0
--- LIMIT-1: with it, nobody who waits holds anything, so nobody waits for one who waits.
+-- SILO-LIMIT-1: with it, nobody who waits holds anything, so nobody waits for one who waits.
 check LIMIT_1 { sound implies after limit_1 } for 3 but 4 Job, 4 Int, 2 steps expect 0
--- LIMIT-2: a slot is given out only if there is one, also after the maximum was lowered.
+-- SILO-LIMIT-2: a slot is given out only if there is one, also after the maximum was lowered.
 check LIMIT_2 {
   sound implies all k: Key | some k.held' - k.held implies #k.held' <= k.max
 } for 3 but 4 Job, 4 Int, 2 steps expect 0
--- LIMIT-3
+-- SILO-LIMIT-3
 check LIMIT_3 { sound implies after limit_3 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
--- LIMIT-4
+-- SILO-LIMIT-4
 check LIMIT_4 { sound implies after limit_4 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
--- LIMIT-5: a limit that has a slot for the line with the lowest ticket keeps it for that.
+-- SILO-LIMIT-5: a limit that has a slot for the line with the lowest ticket keeps it for that.
 check LIMIT_5 {
   sound and Event != SetMax implies all l: ticketed |
     no lower[l] and l in ticketed' and jobsOf[l] in waiting' implies l.fitting in l.(fitting')
 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
--- LIMIT-6
+-- SILO-LIMIT-6
 check LIMIT_6 { sound implies after limit_6 } for 3 but 4 Job, 4 Place, 4 Int, 2 steps expect 0
 -- The first ticket is kept from by nobody: it is served once each of its limits has a slot at all.
 check TicketsRun {

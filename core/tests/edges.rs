@@ -149,6 +149,10 @@ fn a_spread_delay_goes_on_from_the_delay_before_it_whoever_chose_that() {
     let mut of_import = Vec::new();
     for number in 0..20 {
         let mut shard = Shard::new();
+        // What is drawn depends on how many commands came before.
+        for _ in 0..number {
+            shard.stamp();
+        }
         let key = shard.enqueue(Enqueue {
             retry: Some(spread()),
             ..plain(&format!("j{number}"))

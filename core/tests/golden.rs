@@ -19,6 +19,12 @@ use silo_core::table::codec::{Row, RowError, encode};
 use silo_core::table::due::{DueKey, DueRow, Dues};
 use silo_core::table::expiry::{Expiries, ExpiryRow};
 use silo_core::table::job::{JobRow, Jobs, Request};
+use silo_core::table::limit::{
+    AdmitRow, Admits, LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets,
+};
+use silo_core::table::line::{
+    LineId, LineRow, Lines, Parked, ParkedKey, ParkedRow, WaitPlace, WaiterKey, WaiterRow, Waiters,
+};
 use silo_core::table::payload::PayloadKey;
 use silo_core::table::place::{Head, Place};
 use silo_core::table::quarantine::{QuarantineRow, Quarantines};
@@ -32,6 +38,8 @@ use silo_core::table::tenant::{Tallies, TenantRow, Tenants};
 use silo_core::table::{Table, TableId};
 use silo_core::types::data::{DATA_INLINE_BYTES_MAX, Data};
 use silo_core::types::entropy::RequestId;
+use silo_core::types::limit::{Limit, Slot};
+use silo_core::types::name::{JobId, LimitKey, Priority};
 use silo_core::types::retention::Retention;
 use silo_core::types::time::{Millis, Timestamp};
 
@@ -81,6 +89,10 @@ fn job_row() -> JobRow {
             id: RequestId([7; 16]),
             fingerprint: [8; 16],
         }),
+        limits: vec![
+            Limit::Concurrency(slot("b", 2)),
+            Limit::Concurrency(slot("a", 1)),
+        ],
     }
 }
 
@@ -110,7 +122,27 @@ fn state(position: Position) -> StateRow {
     row.attempts_from = 2;
     row.retention.failed = Some(Millis::new(11));
     row.has_payload_row = true;
+    row.slots = vec![slot("a", 1), slot("b", 2)];
     row
+}
+
+fn slot(key: &str, maximum: u32) -> Slot {
+    Slot {
+        key: limit_key(key),
+        maximum,
+    }
+}
+
+fn limit_key(key: &str) -> LimitKey {
+    LimitKey::parse(key).unwrap()
+}
+
+fn line_id() -> LineId {
+    LineId::of([limit_key("a"), limit_key("b")].iter(), 0)
+}
+
+fn wait_place() -> WaitPlace {
+    WaitPlace::new(Priority::parse(10).unwrap(), place(7, 8))
 }
 
 /// Every position that a state can have, in the order of their tags.
@@ -148,6 +180,14 @@ fn positions() -> Vec<(&'static str, Position, Status)> {
             Position::Quarantined { at: time(9) },
             Status::Quarantined,
         ),
+        (
+            "parked",
+            Position::Parked {
+                line: line_id(),
+                place: wait_place(),
+            },
+            Status::Scheduled,
+        ),
     ]
 }
 
@@ -171,7 +211,7 @@ fn lines() -> Vec<String> {
         ("attempt-crashed", Ending::Crashed),
     ];
     let format = FormatRow {
-        version: 2,
+        version: 3,
         created_at: time(3),
     };
     let running = RunningRow {
@@ -184,14 +224,14 @@ fn lines() -> Vec<String> {
         reason: "damaged".to_owned(),
     };
     let mut lines = vec![
-        line::<Format>("format@2", &FormatKey, &format),
+        line::<Format>("format@3", &FormatKey, &format),
         line::<Tenants>("tenant@2", &tenant("t"), &tenant_row()),
-        line::<Jobs>("job", &key, &job_row()),
+        line::<Jobs>("job@2", &key, &job_row()),
         format!("payload {} 78", hex(&PayloadKey::key(&key, 2))),
     ];
     for (name, position, _) in positions() {
         lines.push(line::<States>(
-            &format!("state-{name}@2"),
+            &format!("state-{name}@3"),
             &key,
             &state(position),
         ));
@@ -209,7 +249,63 @@ fn lines() -> Vec<String> {
     lines.push(line::<Expiries>("expiry", &due, &ExpiryRow {}));
     lines.push(line::<Runnings>("running", &key, &running));
     lines.push(line::<Quarantines>("quarantine", &key, &quarantine));
+    lines.extend(lines_of_limits());
     lines
+}
+
+fn limit_row() -> LimitRow {
+    LimitRow {
+        maximum: 3,
+        set: Some(2),
+        is_paused: true,
+        held: 1,
+        parked: Some(Head::first(wait_place())),
+        lowest: Some((4, line_id())),
+        tickets: 1,
+    }
+}
+
+fn line_row() -> LineRow {
+    LineRow {
+        wanted: vec![limit_key("a"), limit_key("b")],
+        at: limit_key("b"),
+        head: wait_place(),
+        first: JobId::parse("j").unwrap(),
+        count: 5,
+        passes: 6,
+        ticket: Some(4),
+    }
+}
+
+fn lines_of_limits() -> Vec<String> {
+    let key = job("t", "j");
+    let limit = LimitName {
+        tenant: tenant("t"),
+        key: limit_key("b"),
+    };
+    let waiter = WaiterKey::of(&key, line_id(), wait_place());
+    let parked = ParkedKey {
+        limit: limit.clone(),
+        head: wait_place(),
+        line: line_id(),
+    };
+    let row = ParkedRow {
+        wanted: line_row().wanted,
+        first: line_row().first,
+    };
+    let ticket = TicketKey {
+        limit: limit.clone(),
+        ticket: 4,
+        line: line_id(),
+    };
+    vec![
+        line::<Limits>("limit", &limit, &limit_row()),
+        line::<Lines>("line", &waiter.line, &line_row()),
+        line::<Waiters>("waiter", &waiter, &WaiterRow {}),
+        line::<Parked>("parked", &parked, &row),
+        line::<Tickets>("ticket", &ticket, &TicketRow {}),
+        line::<Admits>("admit", &limit, &AdmitRow {}),
+    ]
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -221,8 +317,15 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
+/// What a row says now that format 2 could not say.
+fn as_of_format_2(mut row: StateRow) -> StateRow {
+    row.slots = Vec::new();
+    row
+}
+
 /// What a row says now that format 1 could not say.
-fn as_of_format_1(mut row: StateRow) -> StateRow {
+fn as_of_format_1(row: StateRow) -> StateRow {
+    let mut row = as_of_format_2(row);
     row.attempts_from = 1;
     row.retention = Retention::FOREVER;
     row.has_payload_row = true;
@@ -234,15 +337,9 @@ fn as_of_format_1(mut row: StateRow) -> StateRow {
 
 /// Key and row of the golden row with this name, of the newest version there is.
 fn golden(name: &str) -> (Vec<u8>, Vec<u8>) {
-    let newest = format!("{name}@2");
-    if GOLDEN
-        .lines()
-        .any(|line| line.starts_with(&format!("{newest} ")))
-    {
-        named(&newest)
-    } else {
-        named(name)
-    }
+    let versions = [format!("{name}@3"), format!("{name}@2"), name.to_owned()];
+    let is_there = |name: &&String| GOLDEN.lines().any(|l| l.starts_with(&format!("{name} ")));
+    named(versions.iter().find(is_there).unwrap())
 }
 
 fn named(name: &str) -> (Vec<u8>, Vec<u8>) {
@@ -298,6 +395,12 @@ fn golden_rows_are_read_as_what_they_say() {
     let (key, row) = golden("job");
     assert_eq!(Jobs::read_key(&key), Ok(job("t", "j")));
     assert_eq!(Jobs::read_row(&row), Ok(job_row()));
+    let (_, row) = named("job");
+    let without = JobRow {
+        limits: Vec::new(),
+        ..job_row()
+    };
+    assert_eq!(Jobs::read_row(&row), Ok(without), "of format 1");
     for (name, position, status) in positions() {
         let (_, row) = golden(&format!("state-{name}"));
         assert_eq!(status_of_bytes(&row), Some(status), "{name}");
@@ -307,6 +410,12 @@ fn golden_rows_are_read_as_what_they_say() {
             "{name}, its rest lost"
         );
         assert_eq!(States::read_row(&row), Ok(state(position.clone())));
+        if name == "parked" {
+            continue;
+        }
+        let (_, row) = named(&format!("state-{name}@2"));
+        let old = as_of_format_2(state(position.clone()));
+        assert_eq!(States::read_row(&row), Ok(old), "{name} of format 2");
         let (_, row) = named(&format!("state-{name}"));
         assert_eq!(status_of_bytes(&row), Some(status), "{name} of format 1");
         let old = as_of_format_1(state(position));
@@ -355,6 +464,12 @@ fn newer_older_cut_and_longer_rows_are_refused() {
     refuses::<Expiries>("expiry");
     refuses::<Runnings>("running");
     refuses::<Quarantines>("quarantine");
+    refuses::<Limits>("limit");
+    refuses::<Lines>("line");
+    refuses::<Waiters>("waiter");
+    refuses::<Parked>("parked");
+    refuses::<Tickets>("ticket");
+    refuses::<Admits>("admit");
 }
 
 /// Changes each byte of a row to each other value: it is refused, or is exactly what is written for
@@ -383,6 +498,9 @@ fn a_changed_byte_makes_another_row_or_none() {
     is_canonical::<Dues>("due");
     is_canonical::<Runnings>("running");
     is_canonical::<Quarantines>("quarantine");
+    is_canonical::<Limits>("limit");
+    is_canonical::<Lines>("line");
+    is_canonical::<Parked>("parked");
 }
 
 #[test]

@@ -157,6 +157,7 @@ fn enqueue() -> impl Strategy<Value = Enqueue> {
             .map(|id| JobId::parse(&format!("j{id}")).unwrap()),
         request: identity.1.and_then(request),
         queue: queue(GROUPS[names.1], names.2),
+        limits: Vec::new(),
         start_at: start.map(|at| Timestamp::from_millis(common::START + at)),
         retry: rules.0.map(policy),
         max_crashes: rules.1,
@@ -514,6 +515,7 @@ impl World {
             let stands = match &state.position {
                 Position::Due(_) => Stands::Due,
                 Position::Ready(_) => Stands::Ready,
+                Position::Parked { .. } => unreachable!("no job here has limits"),
                 Position::Leased(_) => Stands::Running,
                 Position::Ended { .. } => Stands::Over(state.status()),
                 Position::Quarantined { .. } => panic!("{} is sound", known.key.job),

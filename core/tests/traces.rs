@@ -312,6 +312,7 @@ fn position(state: &StateRow) -> &'static str {
     match &state.position {
         Position::Due(_) => "Due0",
         Position::Ready(_) => "Ready0",
+        Position::Parked { .. } => unreachable!("no job here has limits"),
         Position::Leased(_) => "Leased0",
         Position::Ended { status, .. } => match status {
             Ended::Succeeded => "Succeeded0",

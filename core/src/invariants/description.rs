@@ -42,7 +42,10 @@ fn may_go(
     let is_over = match &state.position {
         Position::Leased(_) => return false,
         Position::Ended { expires, .. } => expires.is_some_and(|place| place.at <= now),
-        Position::Due(_) | Position::Ready(_) | Position::Quarantined { .. } => false,
+        Position::Due(_)
+        | Position::Ready(_)
+        | Position::Parked { .. }
+        | Position::Quarantined { .. } => false,
     };
     match command {
         None => true,

@@ -23,6 +23,7 @@ fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timesta
             Position::Due(_)
             | Position::Ready(_)
             | Position::Leased(_)
+            | Position::Parked { .. }
             | Position::Quarantined { .. } => continue,
         };
         if !after.is_sound(key) {

@@ -10,6 +10,10 @@ use crate::table::due::{DueKey, Dues};
 use crate::table::expiry::Expiries;
 use crate::table::job::{JobKey, JobRow, Jobs};
 use crate::table::key::Key;
+use crate::table::limit::{Admits, LimitName, LimitRow, Limits, TicketKey, Tickets};
+use crate::table::line::{
+    LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow, WaiterKey, Waiters,
+};
 use crate::table::payload::PayloadKey;
 use crate::table::quarantine::{QuarantineRow, Quarantines};
 use crate::table::ready::{Readies, ReadyKey};
@@ -45,6 +49,18 @@ pub struct Image {
     pub running: BTreeMap<JobKey, RunningRow>,
     /// Jobs set aside.
     pub quarantine: BTreeMap<JobKey, QuarantineRow>,
+    /// Limits in use.
+    pub limits: BTreeMap<LimitName, LimitRow>,
+    /// Jobs that wait for a slot, also where the row's value does not decode.
+    pub waiters: BTreeSet<WaiterKey>,
+    /// Lines.
+    pub lines: BTreeMap<LineName, LineRow>,
+    /// Where they are parked.
+    pub parked: BTreeMap<ParkedKey, ParkedRow>,
+    /// For whom slots are kept.
+    pub tickets: BTreeSet<TicketKey>,
+    /// Limits that are to be searched.
+    pub admits: BTreeSet<LimitName>,
     /// Rows that do not decode, or would be written otherwise, and why.
     pub unreadable: BTreeMap<Key, String>,
     /// Jobs that have a row which does not decode.
@@ -81,6 +97,7 @@ impl Image {
             Position::Quarantined { .. } => true,
             Position::Due(_)
             | Position::Ready(_)
+            | Position::Parked { .. }
             | Position::Leased(_)
             | Position::Ended { .. } => false,
         };
@@ -154,7 +171,43 @@ impl Image {
                 }
                 None => self.damage(Quarantines::read_key(key).ok()),
             },
-            TableId::Limit | TableId::Waiter => self.refuse(key, "its table is reserved"),
+            TableId::Limit
+            | TableId::Waiter
+            | TableId::Line
+            | TableId::Parked
+            | TableId::Ticket
+            | TableId::Admit => self.take_limit(table, key, value),
+        }
+    }
+
+    fn take_limit(&mut self, table: TableId, key: &Key, value: &Bytes) {
+        match table {
+            TableId::Waiter => {
+                if self.row::<Waiters>(key, value).is_none() {
+                    self.damage(Waiters::read_key(key).ok().map(|row| job_of_waiter(&row)));
+                }
+                self.waiters.extend(Waiters::read_key(key));
+            }
+            TableId::Line => {
+                let row = self.row::<Lines>(key, value);
+                self.lines.extend(row);
+            }
+            TableId::Parked => {
+                let row = self.row::<Parked>(key, value);
+                self.parked.extend(row);
+            }
+            TableId::Ticket => {
+                let row = self.row::<Tickets>(key, value);
+                self.tickets.extend(row.map(|(key, _)| key));
+            }
+            TableId::Admit => {
+                let row = self.row::<Admits>(key, value);
+                self.admits.extend(row.map(|(key, _)| key));
+            }
+            _ => {
+                let row = self.row::<Limits>(key, value);
+                self.limits.extend(row);
+            }
         }
     }
 
@@ -216,6 +269,14 @@ pub(crate) fn job_of_ready(row: &ReadyKey) -> JobKey {
 pub(crate) fn job_of_due(row: &DueKey) -> JobKey {
     JobKey {
         tenant: row.tenant.clone(),
+        job: row.job.clone(),
+    }
+}
+
+/// The job that a waiter row names.
+pub(crate) fn job_of_waiter(row: &WaiterKey) -> JobKey {
+    JobKey {
+        tenant: row.line.tenant.clone(),
         job: row.job.clone(),
     }
 }

@@ -1,15 +1,15 @@
 //! SILO-IDX-1.
 
 use crate::invariants::Invariant;
-use crate::invariants::image::{Image, job_of_due, job_of_ready, name};
+use crate::invariants::image::{Image, job_of_due, job_of_ready, job_of_waiter, name};
 use crate::table::job::JobKey;
 use crate::table::state::{Position, StateRow};
 
 /// No index row speaks of something that is not so.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-IDX-1",
-    statement: "Each ready, due, running or expiry row names a job whose position names exactly \
-                that row.",
+    statement: "Each ready, due, running, waiter or expiry row names a job whose position names \
+                exactly that row.",
     check,
 };
 
@@ -39,10 +39,20 @@ fn check(image: &Image) -> Vec<String> {
             Position::Due(_)
             | Position::Ready(_)
             | Position::Leased(_)
+            | Position::Parked { .. }
             | Position::Quarantined { .. } => false,
         };
         if !agrees(image, &key, named) {
             violations.push(format!("an expiry row at {:?}: {}", row.place, name(&key)));
+        }
+    }
+    for row in &image.waiters {
+        let key = job_of_waiter(row);
+        let (line, place) = (row.line.id, row.place);
+        if !agrees(image, &key, |state| {
+            state.position == Position::Parked { line, place }
+        }) {
+            violations.push(format!("a waiter row at {place:?}: {}", name(&key)));
         }
     }
     for (key, row) in &image.running {

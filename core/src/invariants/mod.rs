@@ -21,6 +21,7 @@ pub mod heads;
 pub mod image;
 pub mod index;
 pub mod lease;
+pub mod limits;
 pub mod pairs;
 pub mod quarantine;
 pub mod representation;
@@ -30,6 +31,7 @@ pub mod tallies;
 pub mod tenant;
 
 use crate::invariants::image::Image;
+use crate::invariants::limits::{given, held, kept, lines, searched, tickets};
 use crate::shard::command::Command;
 use crate::shard::soft::Soft;
 use crate::types::time::{Now, Timestamp};
@@ -97,6 +99,10 @@ pub const ALL: &[Invariant] = &[
     data::INVARIANT,
     decodes::INVARIANT,
     quarantine::INVARIANT,
+    held::INVARIANT,
+    lines::INVARIANT,
+    searched::INVARIANT,
+    tickets::INVARIANT,
 ];
 
 /// What is true of every step.
@@ -104,6 +110,8 @@ pub const STEPS: &[StepInvariant] = &[
     attempts_final::INVARIANT,
     description::INVARIANT,
     ended::INVARIANT,
+    given::INVARIANT,
+    kept::INVARIANT,
 ];
 
 /// What is true of soft state once it has been recovered.

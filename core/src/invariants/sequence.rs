@@ -8,7 +8,8 @@ use crate::table::state::{Position, StateRow};
 /// No two jobs of a tenant ever get the same place.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-TEN-3",
-    statement: "A tenant's next sequence number is above that of every place of its jobs.",
+    statement: "A tenant's next sequence number is above that of every place of its jobs, and every \
+                ticket.",
     check,
 };
 
@@ -22,6 +23,12 @@ fn check(image: &Image) -> Vec<String> {
             violations.push(format!("{} has {place:?}, next is {next}", name(key)));
         }
     }
+    for row in &image.tickets {
+        let next = image.tenants.get(&row.limit.tenant).map(|row| row.next_seq);
+        if next.is_some_and(|next| row.ticket >= next) {
+            violations.push(format!("{row:?}, next is {next:?}"));
+        }
+    }
     violations
 }
 
@@ -29,6 +36,7 @@ const fn place(state: &StateRow) -> Option<Place> {
     match &state.position {
         Position::Due(place) | Position::Ready(place) => Some(*place),
         Position::Leased(lease) => Some(lease.place),
+        Position::Parked { place, .. } => Some(place.place()),
         Position::Ended { expires, .. } => *expires,
         Position::Quarantined { .. } => None,
     }

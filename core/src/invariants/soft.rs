@@ -13,8 +13,9 @@ use crate::types::time::{Millis, Now};
 /// Whoever has work has a turn.
 pub const TENANTS: SoftInvariant = SoftInvariant {
     sigil: "SILO-SOFT-1",
-    statement: "The ring of a task group has exactly the tenants with ready jobs in it, and no \
-                tenant's due or ended jobs are looked at later than the first of them is due.",
+    statement: "The ring of a task group has exactly the tenants with ready jobs in it, no \
+                tenant's due or ended jobs are looked at later than the first of them is due, and \
+                limits that are to be searched have their turn.",
     check: check_tenants,
 };
 
@@ -48,6 +49,13 @@ fn check_tenants(image: &Image, soft: &Soft, now: Now) -> Vec<String> {
     violations.extend(missing.map(|(group, tenant)| format!("{tenant} has no turn in {group}")));
     let extra = in_ring.difference(&expected);
     violations.extend(extra.map(|(group, tenant)| format!("{tenant} has no work in {group}")));
+    for name in &image.admits {
+        if !soft.to_search().any(|known| known == name)
+            && !image.damaged_tenants.contains(&name.tenant)
+        {
+            violations.push(format!("{name:?} has no turn to be searched"));
+        }
+    }
     let rows = image.tenants.values();
     let totals = rows.fold(Tallies::default(), |sum, row| sum.with(&row.tallies));
     if image.damaged_tenants.is_empty() && totals != soft.totals() {

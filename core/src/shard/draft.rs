@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::shard::command::Stamp;
 use crate::shard::counts::Counts;
 use crate::shard::decision::{Change, Decision, Notice};
+use crate::shard::limits::ledger::Ledger;
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
 use crate::shard::soft::{Soft, SoftStep};
@@ -77,14 +78,16 @@ impl From<Refusal> for Halt {
 
 /// A decision in the making.
 ///
-/// Reads see the rows as they were before the command, except for tenant rows, which are kept here
-/// while they change: a command that moves many jobs of one tenant writes its row once.
+/// Reads see the rows as they were before the command, except for those of tenants, limits and
+/// lines, which are kept here while they change: a command that moves many jobs of one tenant
+/// writes its row once. What must see all that the command has changed says so by its name.
 pub(crate) struct Draft<'a> {
     pub(crate) soft: &'a Soft,
     view: &'a dyn View,
     stamp: &'a Stamp,
     changes: BTreeMap<Key, Option<Bytes>>,
     tenants: BTreeMap<Tenant, Kept>,
+    pub(crate) ledger: Ledger,
     steps: Vec<SoftStep>,
     notices: Vec<Notice>,
     pub(crate) counts: Counts,
@@ -105,6 +108,7 @@ impl<'a> Draft<'a> {
             stamp,
             changes: BTreeMap::new(),
             tenants: BTreeMap::new(),
+            ledger: Ledger::default(),
             steps: Vec::new(),
             notices: Vec::new(),
             counts: Counts::default(),
@@ -140,6 +144,43 @@ impl<'a> Draft<'a> {
     /// The first `limit` rows of a range.
     pub(crate) fn range(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>, Halt> {
         Ok(self.view.range(range, limit)?)
+    }
+
+    /// The bytes of a row as this command leaves it so far.
+    pub(crate) fn bytes_now(&self, key: &Key) -> Result<Option<Bytes>, Halt> {
+        match self.changes.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.bytes(key),
+        }
+    }
+
+    /// The first `limit` rows of a range as this command leaves them so far.
+    pub(crate) fn range_now(
+        &self,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<(Key, Bytes)>, Halt> {
+        let changes = || self.changes.range(range.clone());
+        let gone = changes().filter(|(_, value)| value.is_none()).count();
+        let before = self.range(range, limit.saturating_add(gone))?;
+        let mut rows: BTreeMap<Key, Bytes> = before.into_iter().collect();
+        for (key, value) in changes() {
+            match value {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
+        }
+        Ok(rows.into_iter().take(limit).collect())
+    }
+
+    /// Where the job stands as this command leaves it so far.
+    pub(crate) fn state_now(&self, key: &JobKey) -> Result<Option<StateRow>, Halt> {
+        let Some(bytes) = self.bytes_now(&States::key(key))? else {
+            return Ok(None);
+        };
+        let row = States::read_row(&bytes);
+        row.map(Some)
+            .map_err(|error| damaged(key, format!("{:?} row: {error}", TableId::State)))
     }
 
     /// What was asked for.
@@ -290,6 +331,7 @@ impl<'a> Draft<'a> {
         let Self {
             mut changes,
             tenants,
+            ledger,
             mut steps,
             mut notices,
             counts,
@@ -309,6 +351,7 @@ impl<'a> Draft<'a> {
             changes.insert(Tenants::key(&tenant), after);
             steps.push(SoftStep::tenant(tenant, &row));
         }
+        changes.extend(ledger.changes());
         let changes = changes
             .into_iter()
             .map(|(key, value)| Change { key, value })

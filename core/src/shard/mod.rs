@@ -11,6 +11,7 @@
 //! * [`view`]: how rows are read, and what a missing row is
 //! * [`draft`]: a decision in the making
 //! * [`moves`]: the one way into a queue, the one way out, the one way to a lease
+//! * [`limits`]: who gets a slot, and who is next
 //! * [`settle`]: what becomes of a job when an attempt of it is over
 //! * [`soft`], [`ring`]: hints that may be lost at any instant
 
@@ -19,6 +20,7 @@ pub mod commands;
 pub mod counts;
 pub mod decision;
 mod draft;
+pub mod limits;
 mod moves;
 pub mod refusal;
 pub mod reply;
@@ -34,6 +36,7 @@ use crate::shard::commands::{
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
+use crate::shard::limits::search::{looks, search};
 use crate::shard::reply::Reply;
 use crate::shard::soft::Soft;
 use crate::shard::view::{Need, Overlay, View};
@@ -72,6 +75,8 @@ pub fn decide(
         Command::SetAside(aside) => quarantine::judge(aside, &draft),
         Command::Tick => tick::decide(&mut draft),
     };
+    // Whatever frees a slot, whoever waits for it is looked at here: no way out can forget it.
+    let judged = judged.and_then(|reply| search(&mut draft, looks(command)).map(|()| reply));
     match judged {
         Ok(reply) => Ok(draft.finish(reply)),
         Err(Halt::Need(need)) => Err(need),

@@ -5,6 +5,7 @@
 use crate::shard::commands::lease::Grantee;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt};
+use crate::shard::limits::{Way, give, quit, take_or_wait};
 use crate::shard::refusal::{QUEUE_WAIT, QUEUES_MAX};
 use crate::shard::reply::{Content, Task};
 use crate::shard::soft::SoftStep;
@@ -38,7 +39,7 @@ pub(crate) enum Entry {
 }
 
 /// Admits a job: the one way into a queue, for enqueue, retry, crash, release and due time. What it
-/// may have to wait for besides its time (limits, once they exist) is asked here and nowhere else.
+/// may have to wait for besides its time, slots of its limits, is asked here and nowhere else.
 /// Sets the position; the caller writes the state. (SILO-JOB-1)
 pub(crate) fn enter(
     draft: &mut Draft<'_>,
@@ -52,32 +53,87 @@ pub(crate) fn enter(
         Entry::At(at) => (tenant.place(at.max(now)), at <= now),
         Entry::Back { place, was_ready } => (place, was_ready || place.at <= now),
     };
-    // The tenant's row names its queues and is written by every command of its: no more than so
-    // many. Commands that add jobs are refused before they come here.
-    if is_ready && tenant.ready.len() >= QUEUES_MAX && !tenant.ready.contains_key(&state.queue) {
-        place = tenant.place(now.after(QUEUE_WAIT));
+    if is_ready && let Some(later) = full(draft, key, state)? {
+        place = later;
         is_ready = false;
     }
-    if !is_ready {
-        tenant.due = Some(
-            tenant
-                .due
-                .map_or(Head::first(place), |head| head.with(place)),
-        );
-        draft.put::<Dues>(&DueKey::of(key, place), &DueRow::Start);
-        state.position = Position::Due(place);
-    } else {
-        let head = tenant.ready.entry(state.queue.clone());
-        head.and_modify(|head| *head = head.with(place))
-            .or_insert(Head::first(place));
-        draft.put::<Readies>(&ReadyKey::of(key, &state.queue, place), &ReadyRow {});
-        state.position = Position::Ready(place);
+    if is_ready {
+        match take_or_wait(draft, key, state, place)? {
+            Way::Ready => {}
+            Way::Parked => return Ok(()),
+            Way::Later => {
+                place = draft.tenant(&key.tenant)?.place(now.after(QUEUE_WAIT));
+                is_ready = false;
+            }
+        }
     }
+    if is_ready {
+        queue(draft, key, state, place)
+    } else {
+        wait(draft, key, state, place)
+    }
+}
+
+/// Puts a job that holds its slots into its queue.
+pub(crate) fn queue(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &mut StateRow,
+    place: Place,
+) -> Result<(), Halt> {
+    let tenant = draft.tenant(&key.tenant)?;
+    let head = tenant.ready.entry(state.queue.clone());
+    head.and_modify(|head| *head = head.with(place))
+        .or_insert(Head::first(place));
+    draft.put::<Readies>(&ReadyKey::of(key, &state.queue, place), &ReadyRow {});
+    state.position = Position::Ready(place);
     Ok(())
 }
 
-/// Takes a job out of wherever it is: the one way out. The caller sets its new position at once.
+/// Has a job wait for a time.
+pub(crate) fn wait(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &mut StateRow,
+    place: Place,
+) -> Result<(), Halt> {
+    let tenant = draft.tenant(&key.tenant)?;
+    let head = tenant.due;
+    tenant.due = Some(head.map_or(Head::first(place), |head| head.with(place)));
+    draft.put::<Dues>(&DueKey::of(key, place), &DueRow::Start);
+    state.position = Position::Due(place);
+    Ok(())
+}
+
+/// When a job tries again that would be in one queue too many: the tenant's row names its queues
+/// and is written by every command of its. Commands that add jobs are refused before they come
+/// here.
+pub(crate) fn full(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &StateRow,
+) -> Result<Option<Place>, Halt> {
+    let later = draft.now().after(QUEUE_WAIT);
+    let tenant = draft.tenant(&key.tenant)?;
+    let is_full = tenant.ready.len() >= QUEUES_MAX && !tenant.ready.contains_key(&state.queue);
+    Ok(is_full.then(|| tenant.place(later)))
+}
+
+/// Takes a job out of wherever it is: the one way out. What it held is free for others; the caller
+/// sets its new position at once.
 pub(crate) fn leave(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Result<(), Halt> {
+    step_out(draft, key, state)?;
+    match &state.position {
+        Position::Ready(_) | Position::Leased(_) => give(draft, &key.tenant, &state.slots),
+        Position::Due(_)
+        | Position::Parked { .. }
+        | Position::Ended { .. }
+        | Position::Quarantined { .. } => Ok(()),
+    }
+}
+
+/// The same for a job that keeps its slots.
+pub(crate) fn step_out(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Result<(), Halt> {
     match &state.position {
         Position::Due(place) => {
             let tenant = draft.tenant(&key.tenant)?;
@@ -115,6 +171,7 @@ pub(crate) fn leave(draft: &mut Draft<'_>, key: &JobKey, state: &StateRow) -> Re
             }
         }
         Position::Quarantined { .. } => draft.delete::<Quarantines>(key),
+        Position::Parked { line, place } => quit(draft, key, *line, *place)?,
     }
     Ok(())
 }
@@ -139,7 +196,8 @@ pub(crate) fn grant(
         Position::Due(_)
         | Position::Leased(_)
         | Position::Ended { .. }
-        | Position::Quarantined { .. } => place,
+        | Position::Quarantined { .. }
+        | Position::Parked { .. } => place,
     };
     let attempt = state.attempts_ended.saturating_add(1);
     if let Some(last) = state.last.take() {
@@ -187,6 +245,7 @@ pub(crate) fn grant(
             .as_ref()
             .is_none_or(|r| state.retries_used >= r.retry_count),
         queue: state.queue,
+        limits: job.limits.clone(),
         metadata: job.metadata.clone(),
         payload: Content::of(&job.payload, key, PAYLOAD_SLOT),
         lease: duration,

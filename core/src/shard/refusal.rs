@@ -3,7 +3,7 @@
 
 use crate::table::job::JobKey;
 use crate::table::state::{Position, Status};
-use crate::types::name::JobId;
+use crate::types::name::{JobId, LimitKey};
 use crate::types::task::TaskId;
 use crate::types::tenant::Tenant;
 use crate::types::time::Millis;
@@ -60,6 +60,14 @@ pub enum Refusal {
     /// The job can not be leased.
     #[error("job cannot be leased: it is {}", status_word(*.1))]
     NotLeasable(JobKey, Status),
+    /// A limit of the job has no slot for it.
+    #[error("job cannot be leased: its limit {limit} has no slot for it")]
+    LimitFull {
+        /// Which job.
+        key: JobKey,
+        /// Which limit, the first of those in the order of their keys.
+        limit: LimitKey,
+    },
     /// The job runs, and must not be taken from under its worker.
     #[error("job is running: cancel it, or wait until it has ended")]
     JobRunning(JobKey),
@@ -149,6 +157,7 @@ impl Refusal {
             | Self::AlreadyTerminal(_)
             | Self::NotTerminal(..)
             | Self::NotLeasable(..)
+            | Self::LimitFull { .. }
             | Self::JobRunning(_)
             | Self::NotRestartable(..)
             | Self::NotExpeditable(..)
@@ -177,6 +186,7 @@ impl Refusal {
             Self::AlreadyTerminal(_) => "JOB_TERMINAL",
             Self::NotTerminal(..) => "JOB_NOT_TERMINAL",
             Self::NotLeasable(..) => "JOB_NOT_LEASABLE",
+            Self::LimitFull { .. } => "LIMIT_FULL",
             Self::JobRunning(_) => "JOB_RUNNING",
             Self::NotRestartable(..) => "JOB_NOT_RESTARTABLE",
             Self::NotExpeditable(..) => "JOB_NOT_EXPEDITABLE",
@@ -204,6 +214,7 @@ impl Refusal {
             | Self::AlreadyTerminal(key)
             | Self::NotTerminal(key, _)
             | Self::NotLeasable(key, _)
+            | Self::LimitFull { key, .. }
             | Self::JobRunning(key)
             | Self::NotRestartable(key, _)
             | Self::NotExpeditable(key, _)

@@ -12,6 +12,7 @@ use crate::table::payload::PayloadKey;
 use crate::table::state::{StateRow, Status};
 use crate::table::tenant::Queue;
 use crate::types::data::Data;
+use crate::types::limit::Limit;
 use crate::types::name::JobId;
 use crate::types::task::TaskId;
 use crate::types::time::{Millis, Timestamp};
@@ -141,6 +142,8 @@ pub struct Task {
     pub is_last_attempt: bool,
     /// Task group and priority.
     pub queue: Queue,
+    /// What had room for it, as the caller gave it.
+    pub limits: Vec<Limit>,
     /// The caller's own pairs.
     pub metadata: BTreeMap<String, String>,
     /// What to work on.

@@ -9,6 +9,7 @@ use crate::shard::ring::Ring;
 use crate::table::TableId;
 use crate::table::job::JobKey;
 use crate::table::key::{Key, KeyRange, whole};
+use crate::table::limit::LimitName;
 use crate::table::tenant::{Tallies, TenantRow};
 use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
@@ -18,11 +19,12 @@ use crate::types::time::{Millis, Now, Timestamp, Uptime};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Soft {
     tenants: BTreeMap<Tenant, SoftTenant>,
-    rings: BTreeMap<TaskGroup, Ring>,
+    rings: BTreeMap<TaskGroup, Ring<Tenant>>,
     dues: BTreeSet<(DueTurn, Tenant)>,
     due_turns: u64,
     leases: BTreeMap<JobKey, SoftLease>,
     expiries: BTreeSet<(Uptime, JobKey)>,
+    to_search: Ring<LimitName>,
     recovery: Recovery,
     groups_version: u64,
     totals: Tallies,
@@ -31,8 +33,10 @@ pub struct Soft {
 /// Which rows are still to be read after soft state was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Recovery {
-    /// Tenants from this key on, then all leases.
+    /// Tenants from this key on, then all limits that are to be searched.
     Tenants(Key),
+    /// Limits that are to be searched, from this key on, then all leases.
+    Admits(Key),
     /// Leases from this key on.
     Leases(Key),
     /// Everything has been read.
@@ -87,6 +91,10 @@ pub enum SoftStep {
     },
     /// A lease is over.
     LeaseEnded(JobKey),
+    /// Lines that are parked on a limit are still to be looked at.
+    ToSearch(LimitName),
+    /// They have been.
+    Searched(LimitName),
     /// Recovery has come this far.
     Recovered(Recovery),
 }
@@ -150,6 +158,7 @@ impl Soft {
             due_turns: 0,
             leases: BTreeMap::new(),
             expiries: BTreeSet::new(),
+            to_search: Ring::default(),
             recovery: Recovery::Tenants(whole(TableId::Tenant).start),
             groups_version: 0,
             totals: Tallies::default(),
@@ -159,7 +168,7 @@ impl Soft {
     /// How long until the next [`crate::shard::command::Command::Tick`] has something to do; `None`
     /// when only another command can change that.
     pub fn next_wake(&self, now: Now) -> Option<Millis> {
-        if self.recovery != Recovery::Done {
+        if self.recovery != Recovery::Done || !self.to_search.is_empty() {
             return Some(Millis::ZERO);
         }
         let due = self.first_due().map(|at| at.since(now.wall));
@@ -235,6 +244,11 @@ impl Soft {
             let over = now.uptime.since(lease.deadline).get();
             (lease.nonce, left, over, lease.heartbeated).hash(&mut out);
         }
+        out.write_usize(self.to_search.iter().count());
+        for name in self.to_search.iter() {
+            name.tenant.as_str().hash(&mut out);
+            name.key.as_str().hash(&mut out);
+        }
         self.recovery.hash(&mut out);
     }
 
@@ -266,7 +280,7 @@ impl Soft {
         self.leases.keys()
     }
 
-    pub(crate) fn ring(&self, group: &TaskGroup) -> Option<&Ring> {
+    pub(crate) fn ring(&self, group: &TaskGroup) -> Option<&Ring<Tenant>> {
         self.rings.get(group)
     }
 
@@ -284,10 +298,16 @@ impl Soft {
         due.map(|(_, tenant)| tenant)
     }
 
+    /// Limits that are still to be searched, in their turn.
+    pub fn to_search(&self) -> impl Iterator<Item = &LimitName> {
+        self.to_search.iter()
+    }
+
     /// What recovery reads next.
     pub(crate) fn recovering(&self) -> Option<(TableId, KeyRange)> {
         let (table, start) = match &self.recovery {
             Recovery::Tenants(start) => (TableId::Tenant, start),
+            Recovery::Admits(start) => (TableId::Admit, start),
             Recovery::Leases(start) => (TableId::Running, start),
             Recovery::Done => return None,
         };
@@ -338,6 +358,8 @@ impl Soft {
                 }
             }
             SoftStep::LeaseEnded(key) => self.forget_lease(key),
+            SoftStep::ToSearch(name) => self.to_search.join(name),
+            SoftStep::Searched(name) => self.to_search.part(name),
             SoftStep::Recovered(recovery) => {
                 self.recovery = recovery.clone();
                 self.groups_version = self.groups_version.saturating_add(1);
@@ -419,7 +441,7 @@ impl Soft {
 
 fn tenants_of<'a>(
     group: &'a TaskGroup,
-    ring: &'a Ring,
+    ring: &'a Ring<Tenant>,
 ) -> impl Iterator<Item = (&'a TaskGroup, &'a Tenant)> {
     ring.iter().map(move |tenant| (group, tenant))
 }

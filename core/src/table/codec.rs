@@ -50,6 +50,12 @@ pub(crate) fn whole<T: BorshDeserialize>(body: &[u8]) -> Result<T, RowError> {
     T::try_from_slice(body).map_err(|error| RowError::Malformed(error.to_string()))
 }
 
+/// Reads what an older version wrote, to which this one has added fields at the end: `added` is
+/// what they say of old rows.
+pub(crate) fn longer<T: BorshDeserialize>(body: &[u8], added: &[u8]) -> Result<T, RowError> {
+    whole(&[body, added].concat())
+}
+
 /// The bytes of a row.
 pub fn encode<R: Row>(row: &R) -> Bytes {
     let mut bytes = Vec::with_capacity(160);

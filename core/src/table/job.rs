@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::table::codec::Row;
+use crate::table::codec::{Row, RowError, longer};
 use crate::table::key::{KeyError, KeyParts, KeyReader, KeyWriter};
 use crate::table::tenant::Queue;
 use crate::table::{Table, TableId};
 use crate::types::data::Data;
 use crate::types::entropy::RequestId;
+use crate::types::limit::Limit;
 use crate::types::name::JobId;
 use crate::types::retry::RetryPolicy;
 use crate::types::tenant::Tenant;
@@ -74,9 +75,23 @@ pub struct JobRow {
     pub payload: Data,
     /// What makes the enqueue safe to repeat.
     pub request: Option<Request>,
+    /// What must have room before it runs, as the caller gave it. Since version 2.
+    pub limits: Vec<Limit>,
 }
 
-impl Row for JobRow {}
+/// An empty list.
+const NO_LIMITS: &[u8] = &[0; 4];
+
+impl Row for JobRow {
+    const VERSION: u8 = 2;
+
+    fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
+        match version {
+            1 => longer(body, NO_LIMITS),
+            other => Err(RowError::unknown(other)),
+        }
+    }
+}
 
 /// Identifies the call that made a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

@@ -16,9 +16,13 @@
 //! | [`expiry`] | place, job | ended, removed at its time |
 //! | [`running`] | job | a lease |
 //! | [`quarantine`] | job | set aside, with the reason |
+//! | [`limit`] | key | slots held, lines that wait for one, the lowest ticket |
+//! | [`line`]: `waiter` | line, wait place, job | waits for a slot |
+//! | [`line`] | line | jobs that want the same slots: where they are parked, who is first |
+//! | [`line`]: `parked` | limit, wait place, line | a line that waits for a slot of the limit |
+//! | [`limit`]: `ticket` | limit, number, line | a line that a slot is kept for |
+//! | [`limit`]: `admit` | limit | lines parked there are still to be looked at |
 //! | [`singleton`] | (no tenant) | what the shard says of itself |
-//!
-//! `LIMIT` and `WAITER` are reserved for limits.
 
 pub mod attempt;
 pub mod codec;
@@ -26,6 +30,8 @@ pub mod due;
 pub mod expiry;
 pub mod job;
 pub mod key;
+pub mod limit;
+pub mod line;
 pub mod payload;
 pub mod place;
 pub mod quarantine;
@@ -65,15 +71,23 @@ pub enum TableId {
     Quarantine = 0x33,
     /// Jobs that have ended and are removed at a time.
     Expiry = 0x34,
-    /// Reserved: limits in use.
+    /// Limits in use.
     Limit = 0x40,
-    /// Reserved: jobs parked on a limit.
+    /// Jobs that wait for a slot.
     Waiter = 0x41,
+    /// Jobs that wait for the same slots.
+    Line = 0x42,
+    /// Where lines are parked.
+    Parked = 0x43,
+    /// For whom slots are kept.
+    Ticket = 0x44,
+    /// Limits that are still to be searched.
+    Admit = 0x45,
 }
 
 impl TableId {
     /// Every table that holds rows today, in key order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::Singleton,
         Self::Tenant,
         Self::Job,
@@ -85,6 +99,12 @@ impl TableId {
         Self::Running,
         Self::Quarantine,
         Self::Expiry,
+        Self::Limit,
+        Self::Waiter,
+        Self::Line,
+        Self::Parked,
+        Self::Ticket,
+        Self::Admit,
     ];
 
     /// The table a key belongs to, if it is one of ours.

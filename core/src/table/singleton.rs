@@ -15,7 +15,9 @@ use crate::types::time::Timestamp;
 /// * 1: the foundation.
 /// * 2: jobs that have ended may be removed at a time: the `expiry` table, newer rows in `tenant`
 ///   and `state`. Rows of format 1 are read; nothing else changed.
-pub const FORMAT_VERSION: u32 = 2;
+/// * 3: limits: the tables `limit`, `waiter`, `line`, `parked`, `ticket` and `admit`, newer rows in
+///   `job` and `state`. Rows of format 2 are read.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The table of the one row that describes the shard.
 pub struct Format;

@@ -4,13 +4,15 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::attempt::Attempt;
-use crate::table::codec::{Row, RowError, whole};
+use crate::table::codec::{Row, RowError, longer, whole};
 use crate::table::job::JobKey;
 use crate::table::key::{KeyParts as _, KeyRange, KeyWriter, within};
+use crate::table::line::{LineId, WaitPlace};
 use crate::table::place::Place;
 use crate::table::state_v1::StateRowV1;
 use crate::table::tenant::Queue;
 use crate::table::{Table, TableId};
+use crate::types::limit::Slot;
 use crate::types::name::{JobId, WorkerId};
 use crate::types::retention::Retention;
 use crate::types::task::TaskId;
@@ -75,18 +77,26 @@ pub struct StateRow {
     /// Whether the payload may have a row of its own, so that the removal of a job reads nothing.
     /// Since version 2.
     pub has_payload_row: bool,
+    /// What it holds a slot of exactly while it is ready or leased: each once, in the order of
+    /// their keys, and the maximum that the job came with. Here so that no way into a queue reads
+    /// what was asked for. Since version 3.
+    pub slots: Vec<Slot>,
 }
 
 /// Most attempts kept beside the latest. A job that is restarted for ever, or retried ten thousand
 /// times, neither grows without bound nor takes unbounded work to remove.
 pub const EARLIER_ATTEMPTS_MAX: u32 = 1000;
 
+/// An empty list.
+const NO_SLOTS: &[u8] = &[0; 4];
+
 impl Row for StateRow {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
         match version {
             1 => Ok(whole::<StateRowV1>(body)?.upgraded()),
+            2 => longer(body, NO_SLOTS),
             other => Err(RowError::unknown(other)),
         }
     }
@@ -111,6 +121,7 @@ impl StateRow {
             returned: None,
             retention: Retention::FOREVER,
             has_payload_row: false,
+            slots: Vec::new(),
         }
     }
 
@@ -126,7 +137,8 @@ impl StateRow {
             Position::Due(_)
             | Position::Ready(_)
             | Position::Ended { .. }
-            | Position::Quarantined { .. } => None,
+            | Position::Quarantined { .. }
+            | Position::Parked { .. } => None,
         }
     }
 }
@@ -156,13 +168,20 @@ pub enum Position {
         /// When.
         at: Timestamp,
     },
+    /// It waits for a slot of one of its limits: a row in `waiter`. Since version 3.
+    Parked {
+        /// In which line.
+        line: LineId,
+        /// Where in it.
+        place: WaitPlace,
+    },
 }
 
 impl Position {
     /// The status, as a tally counts it.
     pub const fn status(&self) -> Status {
         match self {
-            Self::Due(_) | Self::Ready(_) => Status::Scheduled,
+            Self::Due(_) | Self::Ready(_) | Self::Parked { .. } => Status::Scheduled,
             Self::Leased(_) => Status::Running,
             Self::Ended { status, .. } => match status {
                 Ended::Succeeded => Status::Succeeded,
@@ -259,7 +278,7 @@ pub enum Return {
 /// What a tally counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// Waits: not due, or ready.
+    /// Waits: not due, or for a slot, or ready.
     Scheduled,
     /// Leased.
     Running,
@@ -289,7 +308,7 @@ impl Status {
 /// first. None when not even that can be read.
 pub fn status_of_bytes(row: &[u8]) -> Option<Status> {
     match row {
-        [_, 0 | 1, ..] => Some(Status::Scheduled),
+        [_, 0 | 1 | 5, ..] => Some(Status::Scheduled),
         [_, 2, ..] => Some(Status::Running),
         [_, 3, 0, ..] => Some(Status::Succeeded),
         [_, 3, 1, ..] => Some(Status::Failed),
@@ -297,4 +316,10 @@ pub fn status_of_bytes(row: &[u8]) -> Option<Status> {
         [_, 4, ..] => Some(Status::Quarantined),
         _ => None,
     }
+}
+
+/// Whether a state row says that the job is ready or leased, and so holds slots, even when the rest
+/// of it does not decode.
+pub fn is_running_of_bytes(row: &[u8]) -> bool {
+    matches!(row, [_, 1 | 2, ..])
 }

@@ -73,6 +73,7 @@ impl StateRowV1 {
             retention: Retention::FOREVER,
             // Not known: its removal takes away a row that may not be there.
             has_payload_row: true,
+            slots: Vec::new(),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! a value that is allowed ("parse, don't validate").
 //!
 //! * [`time`]: instants and durations in milliseconds
-//! * [`name`]: job ids, task groups, worker ids, priorities
+//! * [`name`]: job ids, task groups, worker ids, keys of limits, priorities
+//! * [`limit`]: what must have room before a job runs
 //! * [`tenant`]: a tenant and its place in the hash space
 //! * [`task`]: the id of one leased attempt
 //! * [`retry`]: retry policy and the arithmetic of back-off
@@ -12,6 +13,7 @@
 
 pub mod data;
 pub mod entropy;
+pub mod limit;
 pub mod name;
 pub mod retention;
 pub mod retry;

@@ -1,4 +1,4 @@
-//! Names that callers choose: job ids, task groups, worker ids; and priorities.
+//! Names that callers choose: job ids, task groups, worker ids, limits; and priorities.
 
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ pub struct TaskGroup(Arc<str>);
 /// Who holds a lease, as the worker calls itself: 1–256 bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkerId(Arc<str>);
+
+/// What a limit is called within its tenant: 1–256 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LimitKey(Arc<str>);
 
 impl JobId {
     /// Longest job id, in bytes.
@@ -98,7 +102,25 @@ impl WorkerId {
     }
 }
 
-/// What the three names share: how they print, and a codec that checks bounds again on reading.
+impl LimitKey {
+    /// Longest key, in bytes.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Takes `text` as the key of a limit.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is empty or longer than [`Self::BYTES_MAX`].
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > Self::BYTES_MAX {
+            let value = format!("{} bytes long", text.len());
+            let bound = format!("1 to {} bytes", Self::BYTES_MAX);
+            return Err(Invalid::new("limits.key", value, bound));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// What the names share: how they print, and a codec that checks bounds again on reading.
 macro_rules! name {
     ($type:ident) => {
         impl $type {
@@ -139,6 +161,7 @@ macro_rules! name {
 name!(JobId);
 name!(TaskGroup);
 name!(WorkerId);
+name!(LimitKey);
 
 /// 0 to 99; 0 is served first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]

@@ -31,7 +31,8 @@ use silo_core::table::state::{StateRow, States, Status};
 use silo_core::table::tenant::Queue;
 use silo_core::types::data::NIL;
 use silo_core::types::entropy::{Entropy, RequestId};
-use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::limit::{Limit, Slot};
+use silo_core::types::name::{JobId, LimitKey, Priority, TaskGroup, WorkerId};
 use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
@@ -382,11 +383,30 @@ pub fn plain(id: &str) -> Enqueue {
         start_at: None,
         retry: None,
         max_crashes: 2,
+        limits: Vec::new(),
         lease: None,
         retention: Retention::FOREVER,
         metadata: BTreeMap::new(),
         payload: Bytes::from_static(NIL),
     }
+}
+
+/// A plain job that wants a slot of each of these, with so many slots.
+pub fn limited(id: &str, limits: &[(&str, u32)]) -> Enqueue {
+    let limit = |(key, maximum): &(&str, u32)| {
+        Limit::Concurrency(Slot {
+            key: limit_key(key),
+            maximum: *maximum,
+        })
+    };
+    Enqueue {
+        limits: limits.iter().map(limit).collect(),
+        ..plain(id)
+    }
+}
+
+pub fn limit_key(key: &str) -> LimitKey {
+    LimitKey::parse(key).unwrap()
 }
 
 /// A plain job that is removed so many milliseconds after its end, however it ends.
@@ -487,6 +507,7 @@ pub fn imported(id: &str, attempts: Vec<ImportAttempt>) -> ImportJob {
         start_at: None,
         retry: None,
         max_crashes: plain.max_crashes,
+        limits: Vec::new(),
         metadata: plain.metadata,
         payload: plain.payload,
         attempts,

@@ -15,7 +15,7 @@ pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt>
     };
     let before = state.status();
     match &state.position {
-        Position::Due(_) | Position::Ready(_) => {
+        Position::Due(_) | Position::Ready(_) | Position::Parked { .. } => {
             leave(draft, key, &state)?;
             state.cancel_asked_at = Some(draft.now());
             let code = Some(EndCode::Cancelled);

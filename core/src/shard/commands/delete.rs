@@ -17,6 +17,7 @@ pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt>
         Position::Leased(_) => return Err(Refusal::JobRunning(key.clone()).into()),
         Position::Due(_)
         | Position::Ready(_)
+        | Position::Parked { .. }
         | Position::Ended { .. }
         | Position::Quarantined { .. } => {}
     }

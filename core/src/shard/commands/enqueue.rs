@@ -7,6 +7,7 @@ use borsh::BorshSerialize;
 use bytes::Bytes;
 
 use crate::shard::draft::{Draft, Halt, damaged};
+use crate::shard::limits::newest;
 use crate::shard::moves::{Entry, enter};
 use crate::shard::refusal::{QUEUES_MAX, Refusal};
 use crate::shard::reply::Reply;
@@ -18,6 +19,7 @@ use crate::table::tenant::Queue;
 use crate::types::Invalid;
 use crate::types::data::digest;
 use crate::types::entropy::RequestId;
+use crate::types::limit::{Limit, check_limits, slots_of};
 use crate::types::name::JobId;
 use crate::types::retention::Retention;
 use crate::types::retry::RetryPolicy;
@@ -60,6 +62,8 @@ pub struct Enqueue {
     pub retry: Option<RetryPolicy>,
     /// Crashes in a row that the job survives.
     pub max_crashes: u32,
+    /// What must have room before it runs.
+    pub limits: Vec<Limit>,
     /// How long its leases last, unless the lease request says otherwise.
     pub lease: Option<Millis>,
     /// How long the job is kept once it has ended.
@@ -118,6 +122,7 @@ impl Enqueue {
         if let Some(lease) = self.lease {
             check_lease(lease)?;
         }
+        check_limits(&self.limits)?;
         check_metadata(&self.metadata)
     }
 
@@ -145,6 +150,9 @@ impl Enqueue {
         // Only where it says something: calls of releases that did not know it stay repeatable.
         if self.retention != Retention::FOREVER {
             let _ = self.retention.serialize(&mut bytes);
+        }
+        if !self.limits.is_empty() {
+            let _ = self.limits.serialize(&mut bytes);
         }
         bytes.extend_from_slice(&self.payload);
         digest(&bytes)
@@ -238,6 +246,8 @@ fn take(
         now,
     );
     state.retention = enqueue.retention;
+    state.slots = slots_of(&enqueue.limits);
+    newest(draft, &key.tenant, &state.slots)?;
     let start = enqueue.start_at.unwrap_or(now);
     enter(draft, &key, &mut state, Entry::At(start))?;
     let job = JobRow {
@@ -250,6 +260,7 @@ fn take(
         metadata: enqueue.metadata.clone(),
         payload: draft.keep_data(&key, PAYLOAD_SLOT, &enqueue.payload),
         request,
+        limits: enqueue.limits.clone(),
     };
     state.has_payload_row = job.payload.is_stored();
     draft.put::<Jobs>(&key, &job);

@@ -1,7 +1,8 @@
 //! Expedite: a job that waits for its time is due now, whatever it waits for: its start or a
-//! back-off. (SILO-JOB-T5)
+//! back-off. One that waits for a slot goes first. (SILO-JOB-T5)
 
 use crate::shard::draft::{Draft, Halt};
+use crate::shard::limits::go_first;
 use crate::shard::moves::{Entry, enter, leave};
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
@@ -20,6 +21,16 @@ pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt>
             was_ready: true,
         },
         Position::Due(_) => Entry::At(now),
+        // It waits for a slot, and goes before others.
+        Position::Parked { line, place } => {
+            let (line, place) = (*line, *place);
+            if let Some(place) = go_first(draft, key, &state, line, place)? {
+                state.position = Position::Parked { line, place };
+                let status = state.status();
+                draft.put_state(key, Some(status), &mut state)?;
+            }
+            return Ok(Reply::Expedited);
+        }
         Position::Ready(_) => return Err(Refusal::AlreadyReady(key.clone()).into()),
         Position::Quarantined { .. } => return Err(Refusal::Quarantined(key.clone()).into()),
         Position::Leased(_) | Position::Ended { .. } => {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::shard::commands::enqueue::{check_metadata, check_queues};
 use crate::shard::draft::{Draft, Halt};
+use crate::shard::limits::newest;
 use crate::shard::moves::{Entry, end_as_of, enter, keep_earlier, leave};
 use crate::shard::refusal::{ImportFault, Refusal};
 use crate::shard::reply::{Imported, Reply};
@@ -19,6 +20,7 @@ use crate::table::state::{EARLIER_ATTEMPTS_MAX, Ended, Position, StateRow, Statu
 use crate::table::tenant::Queue;
 use crate::types::Invalid;
 use crate::types::data::Data;
+use crate::types::limit::{Limit, check_limits, slots_of};
 use crate::types::name::{JobId, WorkerId};
 use crate::types::retry::RetryPolicy;
 use crate::types::tenant::Tenant;
@@ -57,6 +59,8 @@ pub struct ImportJob {
     pub retry: Option<RetryPolicy>,
     /// Crashes in a row that the job survives.
     pub max_crashes: u32,
+    /// What must have room before it runs.
+    pub limits: Vec<Limit>,
     /// The caller's own pairs.
     pub metadata: BTreeMap<String, String>,
     /// What the worker is given.
@@ -115,6 +119,7 @@ impl ImportJob {
             let value = "an attempt that did not fail, before another";
             return Err(Invalid::new("attempts", value, "failures but the last"));
         }
+        check_limits(&self.limits)?;
         check_metadata(&self.metadata)
     }
 
@@ -226,10 +231,13 @@ fn begin(draft: &mut Draft<'_>, key: &JobKey, job: &ImportJob) -> Result<Status,
         metadata: job.metadata.clone(),
         payload: draft.keep_data(key, PAYLOAD_SLOT, &job.payload),
         request: None,
+        limits: job.limits.clone(),
     };
     let position = Position::Quarantined { at: now };
     let mut state = StateRow::new(position, job.queue.clone(), now);
     state.has_payload_row = row.payload.is_stored();
+    state.slots = slots_of(&row.limits);
+    newest(draft, &key.tenant, &state.slots)?;
     draft.put::<Jobs>(key, &row);
     settle(draft, key, &row, state, None, job, &job.attempts)
 }
@@ -249,7 +257,10 @@ fn go_on(
         } => return not(ImportFault::Succeeded),
         Position::Quarantined { .. } => return Err(Refusal::Quarantined(key.clone()).into()),
         Position::Leased(_) => return Err(Refusal::JobRunning(key.clone()).into()),
-        Position::Due(_) | Position::Ready(_) | Position::Ended { .. } => {}
+        Position::Due(_)
+        | Position::Ready(_)
+        | Position::Parked { .. }
+        | Position::Ended { .. } => {}
     }
     let ended = usize::try_from(state.attempts_ended).unwrap_or(usize::MAX);
     let Some((old, new)) = job.attempts.split_at_checked(ended) else {

@@ -70,7 +70,7 @@ pub(crate) fn result(key: &JobKey, draft: &Draft<'_>) -> Result<Reply, Halt> {
     match state.position {
         Position::Ended { .. } => {}
         Position::Quarantined { .. } => return Err(Refusal::Quarantined(key.clone()).into()),
-        Position::Due(_) | Position::Ready(_) | Position::Leased(_) => {
+        Position::Due(_) | Position::Ready(_) | Position::Parked { .. } | Position::Leased(_) => {
             return Err(Refusal::NotTerminal(key.clone(), state.status()).into());
         }
     }

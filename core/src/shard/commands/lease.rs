@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
-use crate::shard::moves::{grant, leave};
+use crate::shard::moves::{grant, step_out};
 use crate::shard::reply::Reply;
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
 use crate::table::job::{JobKey, JobRow};
 use crate::table::key::{Key, successor};
-use crate::table::place::{Head, Place};
+use crate::table::place::{Head, Place, Spot as _};
 use crate::table::ready::{Readies, ReadyKey};
 use crate::table::state::{Position, StateRow};
 use crate::table::tenant::Queue;
@@ -100,7 +100,7 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
             job,
             state,
         } = candidate;
-        leave(draft, &key, &state)?;
+        step_out(draft, &key, &state)?;
         walk.raise_mark(draft, &state.queue, place)?;
         tasks.push(grant(draft, &key, &job, state, place, &lease.grantee)?);
         served.push(walk.tenant.clone());

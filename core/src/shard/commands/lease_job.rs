@@ -2,7 +2,8 @@
 
 use crate::shard::commands::lease::Grantee;
 use crate::shard::draft::{Draft, Halt};
-use crate::shard::moves::{grant, leave};
+use crate::shard::limits::{first_full, had_turn, hold};
+use crate::shard::moves::{grant, step_out};
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
 use crate::table::job::JobKey;
@@ -24,12 +25,23 @@ pub(crate) fn decide(lease: &LeaseJob, draft: &mut Draft<'_>) -> Result<Reply, H
     };
     let place = match &state.position {
         Position::Due(place) | Position::Ready(place) => *place,
+        Position::Parked { place, .. } => place.place(),
         position
         @ (Position::Leased(_) | Position::Ended { .. } | Position::Quarantined { .. }) => {
             return Err(Refusal::not_leasable(key, position).into());
         }
     };
-    leave(draft, key, &state)?;
+    if !matches!(state.position, Position::Ready(_)) {
+        if let Some(limit) = first_full(draft, &key.tenant, &state)? {
+            let key = key.clone();
+            return Err(Refusal::LimitFull { key, limit }.into());
+        }
+        hold(draft, &key.tenant, &state.slots)?;
+    }
+    step_out(draft, key, &state)?;
+    if let Position::Parked { line, .. } = state.position {
+        had_turn(draft, &key.tenant, line)?;
+    }
     let task = grant(draft, key, &job, state, place, &lease.grantee)?;
     Ok(Reply::Leased(vec![task]))
 }

@@ -242,6 +242,7 @@ const fn attempt(state: &StateRow) -> u32 {
 const fn next_start(state: &StateRow) -> Option<Timestamp> {
     match &state.position {
         Position::Due(place) | Position::Ready(place) => Some(place.at),
+        Position::Parked { place, .. } => Some(place.place().at),
         Position::Leased(_) | Position::Ended { .. } | Position::Quarantined { .. } => None,
     }
 }

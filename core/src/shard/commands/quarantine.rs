@@ -4,17 +4,22 @@
 
 use crate::shard::decision::{Decision, Notice};
 use crate::shard::draft::{Damage, Draft, Halt, damaged};
+use crate::shard::limits::give;
+use crate::shard::limits::search::{LOOKS_MAX, search};
 use crate::shard::moves::leave;
 use crate::shard::refusal::{Gone, Refusal};
 use crate::shard::reply::Reply;
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
-use crate::table::Table;
 use crate::table::job::{JobKey, Jobs};
 use crate::table::quarantine::{QuarantineRow, Quarantines};
 use crate::table::running::Runnings;
-use crate::table::state::{Position, StateRow, States, Status, status_of_bytes};
+use crate::table::state::{
+    Position, StateRow, States, Status, is_running_of_bytes, status_of_bytes,
+};
 use crate::table::tenant::Queue;
+use crate::table::{Table, TableId};
+use crate::types::limit::slots_of;
 use crate::types::name::{Priority, TaskGroup};
 use crate::types::task::TaskId;
 
@@ -87,6 +92,7 @@ fn set_aside(damage: &Damage, draft: &mut Draft<'_>) -> Result<(), Halt> {
         // Which index row represents the job is not known; whoever meets it drops it.
         None => {
             before = Some(status_of_bytes(&bytes).unwrap_or(Status::Scheduled));
+            give_back(key, &bytes, draft)?;
             draft.delete::<Runnings>(key);
             draft.step(SoftStep::LeaseEnded(key.clone()));
             StateRow::new(
@@ -107,7 +113,23 @@ fn set_aside(damage: &Damage, draft: &mut Draft<'_>) -> Result<(), Halt> {
         },
     );
     draft.notice(Notice::Quarantined(key.clone(), reason));
-    Ok(())
+    search(draft, LOOKS_MAX)
+}
+
+/// Gives back what a job held whose state is lost, if its first bytes say that it ran, and if its
+/// job row says what that was. Else it stays held until the limits are counted anew.
+fn give_back(key: &JobKey, state: &[u8], draft: &mut Draft<'_>) -> Result<(), Halt> {
+    if !is_running_of_bytes(state) {
+        return Ok(());
+    }
+    let row = draft.bytes(&Jobs::key(key))?;
+    match row.map(|bytes| Jobs::read_row(&bytes)) {
+        Some(Ok(job)) => give(draft, &key.tenant, &slots_of(&job.limits)),
+        Some(Err(_)) | None => {
+            draft.notice(Notice::Unreadable(TableId::Job));
+            Ok(())
+        }
+    }
 }
 
 /// The queue of a job whose state is lost: its job row knows.

@@ -10,6 +10,7 @@ use crate::table::attempt::{AttemptKey, Attempts};
 use crate::table::job::{JobKey, JobRow, Jobs};
 use crate::table::payload::PayloadKey;
 use crate::table::state::{EARLIER_ATTEMPTS_MAX, Ended, Position, Return, Returned, StateRow};
+use crate::types::limit::slots_of;
 use crate::types::time::Millis;
 
 pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
@@ -25,6 +26,7 @@ pub(crate) fn decide(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt>
         Position::Quarantined { .. } => mend(draft, key, &mut state)?,
         Position::Due(_)
         | Position::Ready(_)
+        | Position::Parked { .. }
         | Position::Leased(_)
         | Position::Ended {
             status: Ended::Succeeded,
@@ -83,6 +85,7 @@ fn mend(draft: &mut Draft<'_>, key: &JobKey, state: &mut StateRow) -> Result<(),
         // The latest attempt was in a state that could not be read: what it reported is nobody's.
         draft.delete_key(&PayloadKey::key(key, earlier_end.saturating_add(1)));
     }
+    state.slots = slots_of(&job.limits);
     state.queue = job.queue;
     state.has_payload_row = job.payload.is_stored();
     Ok(())

@@ -216,6 +216,7 @@ pub fn as_enqueue(job: &ImportJob) -> Enqueue {
         retry: job.retry.clone(),
         max_crashes: job.max_crashes,
         lease: None,
+        limits: job.limits.clone(),
         retention: Retention::FOREVER,
         metadata: job.metadata.clone(),
         payload: job.payload.clone(),

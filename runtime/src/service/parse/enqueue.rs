@@ -5,7 +5,8 @@ use silo_core::shard::commands::enqueue::{Enqueue, MAX_CRASHES_DEFAULT};
 use silo_core::table::tenant::Queue;
 use silo_core::types::Invalid;
 use silo_core::types::entropy::RequestId;
-use silo_core::types::name::{JobId, Priority, TaskGroup};
+use silo_core::types::limit::{Limit, Slot};
+use silo_core::types::name::{JobId, LimitKey, Priority, TaskGroup};
 use silo_core::types::retention::Retention;
 use silo_core::types::time::{Millis, Timestamp};
 
@@ -19,7 +20,6 @@ impl Parser {
     /// # Errors
     /// [`Denial`] for the first field out of bounds, and for what is not there yet.
     pub fn enqueue(&self, request: EnqueueRequest) -> Result<Enqueue, Denial> {
-        check_extent(&request)?;
         let id = match request.id.as_str() {
             "" => None,
             id => Some(JobId::parse(id)?),
@@ -42,6 +42,7 @@ impl Parser {
             max_crashes: request.max_crashes.unwrap_or(MAX_CRASHES_DEFAULT),
             lease: request.lease_ms.map(|ms| Millis::new(ms.into())),
             retention: retention(request.retention)?,
+            limits: limits(request.limits)?,
             metadata: request.metadata,
             payload: self.data("payload", request.payload)?,
         };
@@ -50,12 +51,21 @@ impl Parser {
     }
 }
 
-/// Nothing is silently ignored: what this server does not do yet is refused.
-fn check_extent(request: &EnqueueRequest) -> Result<(), Denial> {
-    if !request.limits.is_empty() {
-        return Err(Denial::NotImplemented("EnqueueRequest.limits"));
-    }
-    Ok(())
+/// What must have room before a job runs. Nothing is silently ignored: what this server does not do
+/// yet is refused.
+pub(crate) fn limits(given: Vec<proto::Limit>) -> Result<Vec<Limit>, Denial> {
+    let limit = |limit: proto::Limit| match limit.limit {
+        Some(proto::limit::Limit::Concurrency(limit)) => Ok(Limit::Concurrency(Slot {
+            key: LimitKey::parse(&limit.key)?,
+            maximum: limit.max_concurrency,
+        })),
+        Some(proto::limit::Limit::RateLimit(_)) => Err(Denial::NotImplemented("Limit.rate_limit")),
+        Some(proto::limit::Limit::FloatingConcurrency(_)) => {
+            Err(Denial::NotImplemented("Limit.floating_concurrency"))
+        }
+        None => Err(Invalid::new("limits", "a limit of no kind", "one of its kinds").into()),
+    };
+    given.into_iter().map(limit).collect()
 }
 
 /// How long a job is kept; what is absent the server's default says.

@@ -10,6 +10,7 @@ use silo_core::types::time::Timestamp;
 
 use crate::proto::{self, AttemptStatus, ImportJobRequest};
 use crate::service::denial::Denial;
+use crate::service::parse::enqueue::limits;
 use crate::service::parse::{Parser, retry};
 
 impl Parser {
@@ -18,9 +19,6 @@ impl Parser {
     /// # Errors
     /// [`Denial`] for the first field out of bounds, and for what is not there yet.
     pub fn import(&self, request: ImportJobRequest) -> Result<ImportJob, Denial> {
-        if !request.limits.is_empty() {
-            return Err(Denial::NotImplemented("ImportJobRequest.limits"));
-        }
         let given = |millis: i64| (millis > 0).then(|| Timestamp::from_millis(millis));
         let attempts = request.attempts.into_iter();
         let attempts = attempts.map(|attempt| self.import_attempt(attempt));
@@ -39,6 +37,7 @@ impl Parser {
                 .map(retry::policy)
                 .transpose()?,
             max_crashes: MAX_CRASHES_DEFAULT,
+            limits: limits(request.limits)?,
             metadata: request.metadata,
             payload: self.data("payload", request.payload)?,
             attempts: attempts.collect::<Result<_, _>>()?,

@@ -4,6 +4,7 @@ use silo_core::shard::reply::{AttemptView, JobView};
 use silo_core::table::attempt::Ending;
 use silo_core::table::job::JobKey;
 use silo_core::table::state::{Ended, Position, Status};
+use silo_core::types::limit::Limit;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::time::Millis;
@@ -29,6 +30,10 @@ pub fn job(view: JobView, include_attempts: bool) -> Result<GetJobResponse, Deni
             let next = Some(place.at.as_millis());
             (JobStatus::Scheduled, next, None)
         }
+        Position::Parked { place, .. } => {
+            let next = Some(place.place().at.as_millis());
+            (JobStatus::Scheduled, next, None)
+        }
         Position::Leased(_) => (JobStatus::Running, None, None),
         Position::Ended { status, code, .. } => {
             let code = code.map(|code| code.as_str().to_owned());
@@ -52,7 +57,7 @@ pub fn job(view: JobView, include_attempts: bool) -> Result<GetJobResponse, Deni
         enqueue_time_ms: job.enqueued_at.as_millis(),
         payload: Some(content(payload)?),
         retry_policy: job.retry.as_ref().map(retry),
-        limits: Vec::new(),
+        limits: limits(job.limits),
         metadata: job.metadata,
         status: status.into(),
         status_changed_at_ms: state.changed_at.as_millis(),
@@ -68,6 +73,17 @@ pub fn job(view: JobView, include_attempts: bool) -> Result<GetJobResponse, Deni
         crashes: state.crashes,
         end_code,
     })
+}
+
+/// What must have room before a job runs, as its caller gave it.
+pub(crate) fn limits(limits: Vec<Limit>) -> Vec<proto::Limit> {
+    let limit = |Limit::Concurrency(slot)| proto::Limit {
+        limit: Some(proto::limit::Limit::Concurrency(proto::ConcurrencyLimit {
+            key: slot.key.as_str().to_owned(),
+            max_concurrency: slot.maximum,
+        })),
+    };
+    limits.into_iter().map(limit).collect()
 }
 
 /// A final status.

@@ -7,6 +7,7 @@ use crate::proto;
 use crate::service::denial::Denial;
 use crate::service::parse::tenancy::Tenancy;
 use crate::service::write::content;
+use crate::service::write::job::limits;
 
 /// A task of `shard`, as its worker gets it.
 ///
@@ -21,7 +22,7 @@ pub fn task(task: Task, shard: Uuid, tenancy: Tenancy) -> Result<proto::Task, De
         relative_attempt_number: task.relative_attempt,
         is_last_attempt: task.is_last_attempt,
         metadata: task.metadata,
-        limits: Vec::new(),
+        limits: limits(task.limits),
         payload: Some(content(task.payload)?),
         priority: task.queue.priority.get().into(),
         shard: shard.to_string(),

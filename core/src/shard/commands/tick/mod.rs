@@ -1,5 +1,5 @@
 //! Tick: time has passed. Due jobs enter their queues, jobs that were kept long enough go, expired
-//! leases end, and soft state that was lost is found again. A tick does a bounded amount; the
+//! leases end, limits that were left are searched, and soft state that was lost is found again. A tick does a bounded amount; the
 //! machine asks for another at once while more is due. (SILO-TICK-T1)
 //!
 //! * [`turn`]: what is due of one tenant
@@ -11,7 +11,9 @@ pub mod recovery;
 pub mod turn;
 
 use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::limits::search::{TICK_ADMITS_MAX, go_on};
 use crate::shard::reply::Reply;
+use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
 use crate::types::tenant::Tenant;
 
@@ -33,6 +35,13 @@ pub(crate) fn decide(draft: &mut Draft<'_>) -> Result<Reply, Halt> {
     }
     for key in soft.expired(draft.stamp().now.uptime).take(TICK_LEASES_MAX) {
         gather(&mut need, leases::expire(draft, key))?;
+    }
+    for name in soft.to_search().take(TICK_ADMITS_MAX) {
+        if is_readable(draft, &name.tenant)? {
+            go_on(draft, name);
+        } else {
+            draft.step(SoftStep::Searched(name.clone()));
+        }
     }
     need.settled()?;
     Ok(Reply::Ticked)

@@ -8,6 +8,7 @@ use crate::shard::draft::{Draft, Halt, gather};
 use crate::shard::soft::{Recovery, SoftStep};
 use crate::shard::view::Need;
 use crate::table::key::{Key, successor, whole};
+use crate::table::limit::Admits;
 use crate::table::running::{RunningRow, Runnings};
 use crate::table::state::StateRow;
 use crate::table::tenant::{TenantRow, Tenants};
@@ -28,7 +29,12 @@ pub(crate) fn recover(draft: &mut Draft<'_>) -> Result<(), Halt> {
     let mut need = Need::default();
     let mut groups = BTreeSet::new();
     for (key, value) in rows {
-        if table == TableId::Tenant {
+        if table == TableId::Admit {
+            match Admits::read_key(&key) {
+                Ok(name) => draft.step(SoftStep::ToSearch(name)),
+                Err(_) => draft.notice(Notice::Unreadable(table)),
+            }
+        } else if table == TableId::Tenant {
             match found_tenant(&key, &value) {
                 Some((tenant, row)) => {
                     groups.extend(row.groups());
@@ -49,8 +55,10 @@ pub(crate) fn recover(draft: &mut Draft<'_>) -> Result<(), Halt> {
     }
     draft.step(SoftStep::Recovered(match (next, is_last) {
         (Some(next), false) if table == TableId::Tenant => Recovery::Tenants(next),
+        (Some(next), false) if table == TableId::Admit => Recovery::Admits(next),
         (Some(next), false) => Recovery::Leases(next),
-        (_, _) if table == TableId::Tenant => Recovery::Leases(whole(TableId::Running).start),
+        (_, _) if table == TableId::Tenant => Recovery::Admits(whole(TableId::Admit).start),
+        (_, _) if table == TableId::Admit => Recovery::Leases(whole(TableId::Running).start),
         (_, _) => Recovery::Done,
     }));
     Ok(())

@@ -83,6 +83,7 @@ fn clean(draft: &mut Draft<'_>, tenant: &Tenant, head: Option<Head>) -> Result<(
         Position::Due(_)
         | Position::Ready(_)
         | Position::Leased(_)
+        | Position::Parked { .. }
         | Position::Quarantined { .. } => false,
     };
     let cost = |state: &StateRow| {

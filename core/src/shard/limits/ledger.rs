@@ -1,0 +1,210 @@
+//! The rows of limits and lines while a command changes them: a command that serves many jobs of a
+//! line writes its rows once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::shard::decision::Notice;
+use crate::shard::draft::{Draft, Halt};
+use crate::table::Table;
+use crate::table::codec::encode;
+use crate::table::key::Key;
+use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets};
+use crate::table::line::{LineId, LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow};
+use crate::table::place::Head;
+use crate::types::name::LimitKey;
+use crate::types::tenant::Tenant;
+
+/// Rows that a command has read, as it leaves them so far.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    limits: BTreeMap<LimitName, Kept<LimitRow>>,
+    lines: BTreeMap<LineName, Kept<Option<LineRow>>>,
+    freed: BTreeSet<LimitName>,
+}
+
+struct Kept<R> {
+    before: Option<Bytes>,
+    /// None: it does not decode, and is left as it is.
+    now: Option<R>,
+}
+
+impl Ledger {
+    /// Whoever waits for this limit is to be looked at when the command ends.
+    pub(crate) fn free(&mut self, name: LimitName) {
+        self.freed.insert(name);
+    }
+
+    /// All limits of one tenant that are to be looked at.
+    pub(crate) fn take_freed(&mut self) -> Option<(Tenant, BTreeSet<LimitKey>)> {
+        let tenant = self.freed.first()?.tenant.clone();
+        let mut keys = BTreeSet::new();
+        while let Some(name) = self.freed.first()
+            && name.tenant == tenant
+        {
+            keys.extend(self.freed.pop_first().map(|name| name.key));
+        }
+        Some((tenant, keys))
+    }
+
+    /// The rows to write.
+    pub(crate) fn changes(self) -> impl Iterator<Item = (Key, Option<Bytes>)> {
+        let limits = self.limits.into_iter().filter_map(|(name, kept)| {
+            let after = kept.now?;
+            let after = after.is_used().then(|| encode(&after));
+            (after != kept.before).then(|| (Limits::key(&name), after))
+        });
+        let lines = self.lines.into_iter().filter_map(|(name, kept)| {
+            let after = kept.now?.as_ref().map(encode);
+            (after != kept.before).then(|| (Lines::key(&name), after))
+        });
+        limits.chain(lines)
+    }
+}
+
+/// A limit, to change; one that is not in use has no slots yet. None if it cannot be read.
+pub(crate) fn limit<'d>(
+    draft: &'d mut Draft<'_>,
+    name: &LimitName,
+) -> Result<Option<&'d mut LimitRow>, Halt> {
+    if !draft.ledger.limits.contains_key(name) {
+        let before = draft.bytes(&Limits::key(name))?;
+        let now = match &before {
+            None => Some(LimitRow::new(0)),
+            Some(bytes) => readable::<Limits>(draft, bytes),
+        };
+        let kept = Kept { before, now };
+        draft.ledger.limits.insert(name.clone(), kept);
+    }
+    let kept = draft.ledger.limits.get_mut(name);
+    Ok(kept.and_then(|kept| kept.now.as_mut()))
+}
+
+/// Whether a limit has a slot for a line. One that cannot be read has none for anybody.
+pub(crate) fn fits(draft: &mut Draft<'_>, name: &LimitName, line: LineId) -> Result<bool, Halt> {
+    Ok(limit(draft, name)?.is_some_and(|row| row.fits(Some(line))))
+}
+
+/// A line. None if there is none, or it cannot be read.
+pub(crate) fn line(draft: &mut Draft<'_>, name: &LineName) -> Result<Option<LineRow>, Halt> {
+    if !draft.ledger.lines.contains_key(name) {
+        let before = draft.bytes(&Lines::key(name))?;
+        let now = match &before {
+            None => Some(None),
+            Some(bytes) => readable::<Lines>(draft, bytes).map(Some),
+        };
+        let kept = Kept { before, now };
+        draft.ledger.lines.insert(name.clone(), kept);
+    }
+    let kept = draft.ledger.lines.get(name);
+    Ok(kept.and_then(|kept| kept.now.clone().flatten()))
+}
+
+fn readable<T: Table>(draft: &mut Draft<'_>, bytes: &Bytes) -> Option<T::Row> {
+    let row = T::read_row(bytes).ok();
+    if row.is_none() {
+        draft.notice(Notice::Unreadable(T::ID));
+    }
+    row
+}
+
+/// Writes a line as it is now, and where it is parked, and its ticket. (SILO-LIMIT-3)
+pub(crate) fn put_line(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    after: Option<LineRow>,
+) -> Result<(), Halt> {
+    let before = line(draft, name)?;
+    park(draft, name, before.as_ref(), after.as_ref())?;
+    issue(draft, name, before.as_ref(), after.as_ref())?;
+    if let Some(kept) = draft.ledger.lines.get_mut(name) {
+        kept.now = Some(after);
+    }
+    Ok(())
+}
+
+fn park(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    before: Option<&LineRow>,
+    after: Option<&LineRow>,
+) -> Result<(), Halt> {
+    let place = |row: &LineRow| (row.at.clone(), row.head, row.first.clone());
+    if before.map(place) == after.map(place) {
+        return Ok(());
+    }
+    let key = |row: &LineRow| ParkedKey {
+        limit: of(name, &row.at),
+        head: row.head,
+        line: name.id,
+    };
+    if let Some(row) = before {
+        draft.delete::<Parked>(&key(row));
+        if let Some(limit) = limit(draft, &of(name, &row.at))? {
+            limit.parked = limit.parked.and_then(|head| head.without(row.head));
+        }
+    }
+    if let Some(row) = after {
+        let parked = ParkedRow {
+            wanted: row.wanted.clone(),
+            first: row.first.clone(),
+        };
+        draft.put::<Parked>(&key(row), &parked);
+        if let Some(limit) = limit(draft, &of(name, &row.at))? {
+            let head = limit.parked;
+            limit.parked = Some(head.map_or(Head::first(row.head), |head| head.with(row.head)));
+        }
+    }
+    Ok(())
+}
+
+/// Tickets stand at every limit that the line wants. (SILO-LIMIT-6)
+fn issue(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    before: Option<&LineRow>,
+    after: Option<&LineRow>,
+) -> Result<(), Halt> {
+    let ticket = |row: Option<&LineRow>| row.and_then(|row| row.ticket);
+    let (old, new) = (ticket(before), ticket(after));
+    if old == new {
+        return Ok(());
+    }
+    let wanted = before.or(after).map(|row| row.wanted.clone());
+    for key in wanted.unwrap_or_default() {
+        let limit_name = of(name, &key);
+        let row_of = |ticket| TicketKey {
+            limit: limit_name.clone(),
+            ticket,
+            line: name.id,
+        };
+        if let Some(ticket) = old {
+            draft.delete::<Tickets>(&row_of(ticket));
+            let lowest = draft.range_now(&TicketKey::all(&limit_name), 1)?;
+            let lowest = lowest
+                .first()
+                .and_then(|(key, _)| Tickets::read_key(key).ok());
+            if let Some(row) = limit(draft, &limit_name)? {
+                row.tickets = row.tickets.saturating_sub(1);
+                row.lowest = lowest.map(|key| (key.ticket, key.line));
+            }
+        }
+        if let Some(ticket) = new {
+            draft.put::<Tickets>(&row_of(ticket), &TicketRow {});
+            if let Some(row) = limit(draft, &limit_name)? {
+                row.tickets = row.tickets.saturating_add(1);
+                let drawn = (ticket, name.id);
+                row.lowest = Some(row.lowest.map_or(drawn, |lowest| lowest.min(drawn)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of(name: &LineName, key: &LimitKey) -> LimitName {
+    LimitName {
+        tenant: name.tenant.clone(),
+        key: key.clone(),
+    }
+}
