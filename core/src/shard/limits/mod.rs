@@ -79,9 +79,10 @@ fn join(
     at: LimitKey,
     place: WaitPlace,
 ) -> Result<LineId, Halt> {
-    let (name, known) = find_line(draft, &key.tenant, slots)?;
+    let wanted: Vec<LimitKey> = slots.iter().map(|slot| slot.key.clone()).collect();
+    let (name, known) = find_line(draft, &key.tenant, &wanted)?;
     let mut row = known.unwrap_or_else(|| LineRow {
-        wanted: Vec::new(),
+        wanted,
         at,
         head: place,
         first: key.job.clone(),
@@ -89,7 +90,6 @@ fn join(
         passes: 0,
         ticket: None,
     });
-    row.wanted = slots.to_vec();
     row.count = row.count.saturating_add(1);
     if place <= row.head {
         row.head = place;
@@ -104,25 +104,19 @@ fn join(
 fn find_line(
     draft: &mut Draft<'_>,
     tenant: &Tenant,
-    wanted: &[Slot],
+    wanted: &[LimitKey],
 ) -> Result<(LineName, Option<LineRow>), Halt> {
     let mut n = 0;
     loop {
         let name = LineName {
             tenant: tenant.clone(),
-            id: LineId::of(wanted, n),
+            id: LineId::of(wanted.iter(), n),
         };
         match line(draft, &name)? {
-            Some(row) if !are_same(&row.wanted, wanted) && n < u8::MAX => n = n.saturating_add(1),
-            known => return Ok((name, known)),
+            Some(row) if row.wanted != wanted && n < u8::MAX => n = n.saturating_add(1),
+            known => return Ok((name, known.filter(|row| row.wanted == wanted))),
         }
     }
-}
-
-/// Whether these are slots of the same limits.
-fn are_same(some: &[Slot], others: &[Slot]) -> bool {
-    let keys = some.iter().map(|slot| &slot.key);
-    keys.eq(others.iter().map(|slot| &slot.key))
 }
 
 /// Gives back a slot of each. Whoever waits for one is looked at when the command ends.
@@ -203,10 +197,10 @@ pub(crate) fn quit(
     let wanted = row.wanted.clone();
     let rest = without(draft, &name, row, place)?;
     if rest.is_none() && ticket.is_some() {
-        for slot in wanted {
+        for key in wanted {
             draft.ledger.free(LimitName {
                 tenant: name.tenant.clone(),
-                key: slot.key,
+                key,
             });
         }
     }
