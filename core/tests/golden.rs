@@ -259,6 +259,7 @@ fn limit_row() -> LimitRow {
         set: Some(2),
         is_paused: true,
         held: 1,
+        lines: 7,
         parked: Some(Head::first(wait_place())),
         lowest: Some((4, line_id())),
         tickets: 1,

@@ -458,6 +458,13 @@ pub const BREAKS: &[Break] = &[
             row.parked = Some(head.raised(head.low.next()));
         });
     }),
+    broken(
+        "SILO-LIMIT-3",
+        "a line that is not counted where it is not parked",
+        |w| {
+            w.edit::<Limits>(&w.limit("b"), |row| row.lines = 0);
+        },
+    ),
     broken("SILO-LIMIT-3", "a limit that nobody uses", |w| {
         w.put::<Limits>(&w.limit("c"), &LimitRow::new(1));
     }),

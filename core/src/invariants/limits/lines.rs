@@ -81,8 +81,23 @@ fn marks(image: &Image) -> Vec<String> {
     for row in image.parked.keys() {
         counts.entry(&row.limit).or_default().push(row);
     }
+    let mut wanted: BTreeMap<LimitName, u32> = BTreeMap::new();
+    for (name, line) in &image.lines {
+        for key in &line.wanted {
+            let limit = LimitName {
+                tenant: name.tenant.clone(),
+                key: key.clone(),
+            };
+            let count = wanted.entry(limit).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
     let mut violations = Vec::new();
     for (name, row) in &image.limits {
+        let lines = wanted.remove(name).unwrap_or(0);
+        if lines != row.lines && image.unreadable.is_empty() {
+            violations.push(format!("{name:?}: {} lines counted of {lines}", row.lines));
+        }
         let rows = counts.remove(name).unwrap_or_default();
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         let known = row.parked.map_or(0, |head| head.count);

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::shard::decision::Notice;
-use crate::shard::draft::{Draft, Halt};
+use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::view::Need;
 use crate::table::Table;
 use crate::table::codec::encode;
 use crate::table::key::Key;
@@ -116,10 +117,39 @@ pub(crate) fn put_line(
     after: Option<LineRow>,
 ) -> Result<(), Halt> {
     let before = line(draft, name)?;
+    want(draft, name, before.as_ref(), after.as_ref())?;
     park(draft, name, before.as_ref(), after.as_ref())?;
     issue(draft, name, before.as_ref(), after.as_ref())?;
     if let Some(kept) = draft.ledger.lines.get_mut(name) {
         kept.now = Some(after);
+    }
+    Ok(())
+}
+
+/// Limits know how many lines want them.
+fn want(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    before: Option<&LineRow>,
+    after: Option<&LineRow>,
+) -> Result<(), Halt> {
+    let (row, is_new) = match (before, after) {
+        (None, Some(row)) => (row, true),
+        (Some(row), None) => (row, false),
+        (None, None) | (Some(_), Some(_)) => return Ok(()),
+    };
+    let mut need = Need::default();
+    for key in &row.wanted {
+        gather(&mut need, limit(draft, &of(name, key)).map(|_| ()))?;
+    }
+    need.settled()?;
+    for key in &row.wanted {
+        if let Some(limit) = limit(draft, &of(name, key))? {
+            limit.lines = match is_new {
+                true => limit.lines.saturating_add(1),
+                false => limit.lines.saturating_sub(1),
+            };
+        }
     }
     Ok(())
 }

@@ -54,9 +54,7 @@ pub(crate) fn take_or_wait(
         let Some(row) = limit(draft, &name(&key.tenant, &slot.key))? else {
             return Ok(Way::Later);
         };
-        if !row.is_used() {
-            row.maximum = slot.maximum;
-        }
+        row.adopt(slot.maximum);
         if !row.fits(None) {
             shut.get_or_insert_with(|| slot.key.clone());
         } else if row.parked.is_some() {
@@ -170,9 +168,7 @@ pub(crate) fn first_full(
         let Some(row) = limit(draft, &name(tenant, &slot.key))? else {
             return Ok(Some(slot.key.clone()));
         };
-        if !row.is_used() {
-            row.maximum = slot.maximum;
-        }
+        row.adopt(slot.maximum);
         if !row.fits(line) {
             return Ok(Some(slot.key.clone()));
         }
