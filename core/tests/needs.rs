@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use common::{
     Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
-    lease_job, of_tenant, plain, queue, report, request, retrying, success, tenant,
+    lease_job, limited, of_tenant, plain, queue, report, request, retrying, success, tenant,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::{Command, Stamp};
@@ -26,6 +26,7 @@ use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
+use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
@@ -34,11 +35,12 @@ use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::job::JobKey;
 use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::table::state::{States, Status};
+use silo_core::types::limit::Limit;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
 
-/// Most rounds of loading that any command may take.
-const ROUNDS_MAX: usize = 6;
+/// Most rounds of loading that any command may take: six, and four more when slots are freed.
+const ROUNDS_MAX: usize = 10;
 
 /// Some of a shard's rows: single keys, and intervals that are completely known.
 struct Partial<'a> {
@@ -155,15 +157,16 @@ fn assert_same(shard: &mut Shard, command: &Command, known: &[bool]) -> usize {
 }
 
 /// A shard with jobs in every position; some of its leases are over and some of its jobs due.
-fn world(jobs: &[(u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
+fn world(jobs: &[(u8, u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
     let mut shard = Shard::new();
     shard.is_checked = false;
     let mut tasks = Vec::new();
-    for (number, (tenant, priority, fate)) in jobs.iter().enumerate() {
+    for (number, (tenant, priority, fate, wanted)) in jobs.iter().enumerate() {
         let id = format!("j{number}");
         let mut enqueue = Enqueue {
             queue: queue("g", u32::from(priority % 100)),
             request: request(u8::try_from(number % 256).unwrap()),
+            limits: limits(*wanted),
             ..of_tenant(&format!("t{}", tenant % 4), &id)
         };
         if fate % 2 == 0 {
@@ -179,10 +182,11 @@ fn world(jobs: &[(u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
         match fate % 8 {
             0..=2 => tasks.extend(leased(shard.run(&lease_job(&key)))),
             3 | 4 => {
-                let task = leased(shard.run(&lease_job(&key))).remove(0);
-                let outcome = if fate % 8 == 3 { success() } else { failure() };
-                shard.run(&report(&task, outcome));
-                tasks.push(task);
+                for task in leased(shard.run(&lease_job(&key))) {
+                    let outcome = if fate % 8 == 3 { success() } else { failure() };
+                    shard.run(&report(&task, outcome));
+                    tasks.push(task);
+                }
             }
             _ => {}
         }
@@ -190,9 +194,19 @@ fn world(jobs: &[(u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
     (shard, tasks)
 }
 
+/// Half of the jobs want slots of some of three limits, which have few.
+fn limits(wanted: u8) -> Vec<Limit> {
+    let limits = [("a", 1), ("b", 2), ("c", 0)];
+    let is_wanted = |bit: u8| wanted & 8 != 0 && wanted & (1 << bit) != 0;
+    let wanted = (0..).zip(limits).filter(|(bit, _)| is_wanted(*bit));
+    let wanted: Vec<_> = wanted.map(|(_, limit)| limit).collect();
+    limited("x", &wanted).limits
+}
+
 fn leased(reply: Reply) -> Vec<TaskId> {
     match reply {
         Reply::Leased(tasks) => tasks.into_iter().map(|task| task.id).collect(),
+        Reply::Refused(Refusal::LimitFull { .. }) => Vec::new(),
         other => panic!("{other:?}"),
     }
 }
@@ -203,6 +217,7 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
     let key = &keys[pick % keys.len()];
     let mut commands = vec![
         Command::Enqueue(Box::new(plain("new"))),
+        Command::Enqueue(Box::new(limited("new", &[("a", 1), ("b", 9), ("c", 9)]))),
         Command::Enqueue(Box::new(of_tenant("t0", "j0"))),
         lease("g", tasks_max),
         lease_job(key),
@@ -278,7 +293,7 @@ proptest! {
 
     #[test]
     fn a_view_that_knows_little_comes_to_the_same_decision_within_a_few_rounds(
-        jobs in prop::collection::vec(any::<(u8, u8, u8)>(), 0..40),
+        jobs in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 0..40),
         known in prop::collection::vec(any::<bool>(), 1..64),
         later in 0..30_000_i64,
         pick in any::<usize>(),

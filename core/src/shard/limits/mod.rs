@@ -45,9 +45,7 @@ pub(crate) fn take_or_wait(
     if state.slots.is_empty() {
         return Ok(Way::Ready);
     }
-    if !load(draft, &key.tenant, &state.slots)? {
-        return Ok(Way::Later);
-    }
+    ask(draft, &key.tenant, &state.slots)?;
     let mut shut: Option<LimitKey> = None;
     let mut is_parked_on = None;
     for slot in &state.slots {
@@ -303,17 +301,27 @@ pub(crate) fn newest(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> 
     Ok(())
 }
 
-/// Loads the rows of limits at once. False if one of them cannot be read.
-fn load(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<bool, Halt> {
+/// Asks at once for what a way in or out needs of limits. Whoever moves several jobs asks for all of
+/// them first.
+pub(crate) fn ask(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<(), Halt> {
+    if slots.is_empty() {
+        return Ok(());
+    }
     let mut need = Need::default();
-    let mut is_readable = true;
+    gather(&mut need, load(draft, tenant, slots))?;
+    let wanted: Vec<LimitKey> = slots.iter().map(|slot| slot.key.clone()).collect();
+    gather(&mut need, find_line(draft, tenant, &wanted).map(|_| ()))?;
+    need.settled()
+}
+
+/// Loads the rows of limits at once.
+fn load(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<(), Halt> {
+    let mut need = Need::default();
     for slot in slots {
-        let found = limit(draft, &name(tenant, &slot.key)).map(|row| row.is_some());
-        is_readable &= !matches!(found, Ok(false));
+        let found = limit(draft, &name(tenant, &slot.key));
         gather(&mut need, found.map(|_| ()))?;
     }
-    need.settled()?;
-    Ok(is_readable)
+    need.settled()
 }
 
 pub(crate) fn name(tenant: &Tenant, key: &LimitKey) -> LimitName {
