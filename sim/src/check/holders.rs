@@ -81,7 +81,10 @@ impl Holders {
         }
         let job = job_of(&task.id);
         let (order, taken) = self.taken.get(&job).cloned().unwrap_or_default();
-        let is_same = slots.iter().map(|slot| &slot.key).eq(taken.iter().map(|(key, _)| key));
+        let is_same = slots
+            .iter()
+            .map(|slot| &slot.key)
+            .eq(taken.iter().map(|(key, _)| key));
         ensure(is_same, Promise::AtWork, || {
             format!("job {} runs, wants {slots:?} and has {taken:?}", job.job)
         })?;
@@ -148,9 +151,8 @@ impl Holders {
                 })
                 .collect();
             live.sort_unstable();
-            let is_fine = |(index, (_, maximum, _)): (usize, &(u64, u32, RunId))| {
-                index < *maximum as usize
-            };
+            let is_fine =
+                |(index, (_, maximum, _)): (usize, &(u64, u32, RunId))| index < *maximum as usize;
             ensure(
                 live.iter().enumerate().all(is_fine),
                 Promise::AtWork,

@@ -429,7 +429,9 @@ fn line(
         });
         let mine: Vec<u64> = mine.collect();
         if mine != Vec::from_iter(after.ticket) {
-            return Err(format!("{name:?}: {after:?}, with tickets {mine:?} at {key}"));
+            return Err(format!(
+                "{name:?}: {after:?}, with tickets {mine:?} at {key}"
+            ));
         }
     }
     Ok(())

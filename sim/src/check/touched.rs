@@ -216,12 +216,7 @@ fn take(
 ///
 /// # Errors
 /// [`Violation`] with everything that does not hold.
-pub fn check(
-    touched: &Touched,
-    rows: &Rows,
-    decided: &Decided,
-    cover: &mut Cover,
-) -> Checked {
+pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
     if decided.decision.changes.is_empty() {
         return Ok(());
     }
@@ -337,9 +332,7 @@ fn index_of(key: &JobKey, state: &StateRow) -> Option<Key> {
         Position::Ended { expires, .. } => {
             expires.map(|place| Expiries::key(&DueKey::of(key, place)))
         }
-        Position::Parked { line, place } => {
-            Some(Waiters::key(&WaiterKey::of(key, *line, *place)))
-        }
+        Position::Parked { line, place } => Some(Waiters::key(&WaiterKey::of(key, *line, *place))),
         Position::Leased(_) | Position::Quarantined { .. } => None,
     }
 }

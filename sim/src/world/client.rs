@@ -127,7 +127,9 @@ impl World<'_> {
     pub fn unpause(&mut self, times: u32) {
         let owner = self.latest.and_then(|id| self.processes.get(id as usize));
         let rows = owner.map(|process| process.shadow.rows());
-        let limits = rows.into_iter().flat_map(|rows| rows.map.range(whole(TableId::Limit)));
+        let limits = rows
+            .into_iter()
+            .flat_map(|rows| rows.map.range(whole(TableId::Limit)));
         let paused = limits.filter_map(|(key, value)| {
             let row = Limits::read_row(value).ok()?;
             let is_waited_for = row.slots() == 0 && row.parked.is_some();
