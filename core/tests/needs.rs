@@ -446,3 +446,31 @@ fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once
     let is_row = |item: &NeedItem| matches!(item, NeedItem::Row(_));
     assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
 }
+
+/// Commands give up after sixteen rounds: nothing that waits in many lines, or in long ones, may
+/// cost one each.
+#[test]
+fn searches_ask_at_once_for_all_that_they_look_at() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    let hot = shard.enqueue(limited("hot", &[("hot", 1)]));
+    let task = leased(shard.run(&lease_job(&hot))).remove(0);
+    for number in 0..80 {
+        let own = format!("own-{number:02}");
+        shard.enqueue(limited(&format!("runs-{number}"), &[(&own, 1)]));
+        shard.enqueue(limited(
+            &format!("waits-{number}"),
+            &[("hot", 1), (&own, 1)],
+        ));
+    }
+    let many = report(&task, success());
+    let rounds = assert_same(&mut shard, &many, &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds}");
+
+    for number in 0..100 {
+        shard.enqueue(limited(&format!("long-{number:02}"), &[("shut", 0)]));
+    }
+    let raised = Command::Enqueue(Box::new(limited("raises", &[("shut", 90)])));
+    let rounds = assert_same(&mut shard, &raised, &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds}");
+}

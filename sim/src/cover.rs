@@ -154,6 +154,36 @@ marks! {
     EndTold,
     /// A read was answered by an owner that had been deposed a moment ago.
     StaleRead,
+    /// A job was parked: a limit had no slot for it.
+    JobParked,
+    /// A job that was parked was served.
+    ServedFromLine,
+    /// A line was moved to another of its limits.
+    LineMoved,
+    /// A line was given a ticket.
+    TicketGiven,
+    /// A line with a ticket was served, or ended.
+    TicketUsed,
+    /// A ticket was taken from a line that wants a limit that is paused.
+    TicketTaken,
+    /// A search ran out of looks, and left the rest to a tick.
+    SearchLeftRest,
+    /// A job was expedited while it was parked.
+    ExpeditedParked,
+    /// A job that was parked was leased out of turn.
+    LeasedOutOfTurn,
+    /// A lease out of turn was refused: a limit was full.
+    LimitWasFull,
+    /// A job that was parked was cancelled.
+    CancelledParked,
+    /// A job that was parked was deleted.
+    DeletedParked,
+    /// A limit was lowered below what was held.
+    LoweredBelowHeld,
+    /// A limit was paused: its maximum was 0.
+    LimitPaused,
+    /// A limit that was paused was not any more.
+    LimitResumed,
 }
 
 /// What was seen, and how often.

@@ -233,6 +233,7 @@ fn provoked(refusal: &Refusal) -> Checked {
         | Refusal::NotRestartable(..)
         | Refusal::NotExpeditable(..)
         | Refusal::AlreadyReady(_)
+        | Refusal::LimitFull { .. }
         | Refusal::NotImportable(..) => Ok(()),
     }
 }

@@ -70,6 +70,7 @@ fn is_asked_for(list: &List, state: &StateRow) -> bool {
 fn is_shown(rows: &Rows, key: &JobKey, state: &StateRow, shown: &ListedJob) -> bool {
     let next_start = match &state.position {
         Position::Due(place) | Position::Ready(place) => Some(place.at),
+        Position::Parked { place, .. } => Some(place.place().at),
         Position::Leased(_) | Position::Ended { .. } | Position::Quarantined { .. } => None,
     };
     let asked: Option<_> = read::<Jobs>(rows, &Jobs::key(key));

@@ -2,16 +2,19 @@
 //! checked nothing has failed.
 //!
 //! * [`shadow`]: the rows of one process as decided, complete; and what of it is durable
-//! * [`touched`]: the core's invariants, on the rows that a decision has touched
+//! * [`touched`]: the core's invariants, on the rows that a decision has touched; [`limits`]: those
+//!   of limits and lines
 //! * [`transitions`]: what a command may do to a job, and what it may be refused for
 //! * [`history`]: every acknowledged operation has its effect, in an order that real time allows
-//! * [`at_work`]: no job runs at two workers at once
+//! * [`at_work`]: no job runs at two workers at once; [`holders`]: no limit is exceeded there
 //! * [`listing`]: pages of lists; [`watching`]: who waits for a job's end
 //! * [`fairness`]: nobody waits longer than a turn of the ring
 
 pub mod at_work;
 pub mod fairness;
 pub mod history;
+pub mod holders;
+pub mod limits;
 pub mod listing;
 pub mod shadow;
 pub mod touched;
@@ -35,6 +38,7 @@ use silo_runtime::executor::working_set::Round;
 use crate::check::at_work::AtWork;
 use crate::check::fairness::Fairness;
 use crate::check::history::History;
+use crate::check::holders::Holders;
 use crate::check::shadow::Shadow;
 use crate::clock::{At, MS};
 use crate::cover::{Cover, Mark};
@@ -138,6 +142,10 @@ pub struct Counts {
     pub awaited: u64,
     /// Tasks begun and extended.
     pub at_work: u64,
+    /// Tasks begun and extended of limits.
+    pub held: u64,
+    /// Decisions whose limits were checked.
+    pub limits: u64,
     /// Turns given.
     pub turns: u64,
     /// Worlds that came to rest.
@@ -148,7 +156,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 14] {
+    pub const fn named(&self) -> [(&'static str, u64); 16] {
         [
             ("decisions whose rows were checked", self.touched),
             ("whole images checked", self.whole),
@@ -161,6 +169,8 @@ impl Counts {
             ("pages of lists checked", self.listed),
             ("ends that somebody waited for", self.awaited),
             ("leases checked at workers", self.at_work),
+            ("slots checked at workers", self.held),
+            ("decisions whose limits were checked", self.limits),
             ("turns of tenants checked", self.turns),
             ("worlds that came to rest", self.rested),
             ("jobs checked at the end", self.ended),
@@ -180,6 +190,8 @@ impl Counts {
         self.listed += other.listed;
         self.awaited += other.awaited;
         self.at_work += other.at_work;
+        self.held += other.held;
+        self.limits += other.limits;
         self.turns += other.turns;
         self.rested += other.rested;
         self.ended += other.ended;
@@ -191,6 +203,8 @@ impl Counts {
 pub struct Check {
     /// Who runs what.
     pub at_work: AtWork,
+    /// Who holds slots.
+    pub holders: Holders,
     /// What was acknowledged.
     pub history: History,
     /// Whose turn it is.
@@ -205,6 +219,7 @@ impl Check {
     pub fn new(config: &Config) -> Self {
         Self {
             at_work: AtWork::new(config),
+            holders: Holders::new(config),
             history: History::default(),
             fairness: Fairness::default(),
             is_canary: config.profile == crate::plan::profile::Profile::Canary,
@@ -217,6 +232,7 @@ impl Check {
     pub const fn counts(&self) -> Counts {
         let mut counts = self.counts;
         counts.at_work = self.at_work.checked();
+        counts.held = self.holders.checked();
         counts.turns = self.fairness.checked();
         counts
     }
@@ -237,17 +253,20 @@ impl Check {
         }
         self.fairness.decided(process, shadow, &decided, cover)?;
         let touched = touched::before(shadow.rows(), &decided)?;
-        transitions::answer(shadow.rows(), &decided)?;
+        transitions::answer(shadow.rows(), &decided, cover)?;
         if listing::check(shadow.rows(), &decided)? {
             self.counts.listed += 1;
         }
         shadow.fold(&decided);
         self.counts.transitions += touched.jobs() as u64;
         transitions::check(&touched, shadow.rows(), &decided, cover)?;
-        touched::check(&touched, shadow.rows(), &decided)?;
+        touched::check(&touched, shadow.rows(), &decided, cover)?;
         self.counts.touched += 1;
+        self.counts.limits += u64::from(!touched.limits.is_empty());
         shadow.watching.decided(&touched, decided.round);
-        shadow.keep(decided, touched.into_changed());
+        let jobs = touched.states();
+        let taken = touched.limits.taken(shadow.rows(), jobs, &decided.command);
+        shadow.keep(decided, touched.into_changed(), taken);
         Ok(())
     }
 
@@ -275,7 +294,7 @@ impl Check {
     /// # Errors
     /// See [`Check::decided`].
     pub fn landed(&mut self, shadow: &mut Shadow, object: &Object, _: &mut Cover) -> Checked {
-        shadow.landed(object.round(), &mut self.history)
+        shadow.landed(object.round(), &mut self.history, &mut self.holders)
     }
 
     /// A reply leaves a stage.
@@ -423,6 +442,8 @@ pub fn rest_bound(config: &Config, plan: &Plan) -> At {
     let mut ms: u64 = 600_000;
     let longest = config.lease_ms.max(3_000);
     ms += longest * 20;
+    // Whoever waits for a slot may be the last of all.
+    ms += plan.limited() * 2_000;
     for step in &plan.steps {
         match &step.what {
             // Clocks catch up at a tenth of time at the slowest.

@@ -15,6 +15,8 @@ use silo_runtime::executor::trace::Decided;
 use silo_runtime::executor::working_set::Round;
 
 use crate::check::history::{Effect, History};
+use crate::check::holders::Holders;
+use crate::check::limits::Taken;
 use crate::check::watching::Watching;
 use crate::check::{Checked, Promise, Violation, ensure, violated};
 use crate::world::bucket::Batch;
@@ -63,6 +65,7 @@ struct Pending {
     round: Round,
     number: u64,
     changed: Vec<Changed>,
+    taken: Vec<Taken>,
 }
 
 #[derive(Debug)]
@@ -228,7 +231,7 @@ impl Shadow {
     }
 
     /// Remembers a decision until it is durable and answered.
-    pub fn keep(&mut self, decided: Decided, changed: Vec<Changed>) {
+    pub fn keep(&mut self, decided: Decided, changed: Vec<Changed>, taken: Vec<Taken>) {
         let Decided {
             stamp,
             command,
@@ -264,6 +267,7 @@ impl Shadow {
                 round,
                 number,
                 changed,
+                taken,
             });
         }
     }
@@ -331,13 +335,19 @@ impl Shadow {
     ///
     /// # Errors
     /// [`Violation`] when an effect is there twice.
-    pub fn landed(&mut self, round: Round, history: &mut History) -> Checked {
+    pub fn landed(
+        &mut self,
+        round: Round,
+        history: &mut History,
+        holders: &mut Holders,
+    ) -> Checked {
         ensure(round > self.durable, Promise::Protocol, || {
             format!("{round:?} became durable after {:?}", self.durable)
         })?;
         self.durable = round;
         while let Some(pending) = self.pending.pop_front_if(|p| p.round <= round) {
             let record = self.records.get(&pending.number);
+            holders.took(pending.taken);
             self.view = history.effect(Effect {
                 call: record.map(|record| record.call),
                 is_once: record.is_some_and(|record| !record.is_repeatable),

@@ -13,6 +13,7 @@ use silo_core::table::due::{DueKey, Dues};
 use silo_core::table::expiry::Expiries;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::Key;
+use silo_core::table::line::{WaiterKey, Waiters};
 use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use silo_core::table::ready::{Readies, ReadyKey};
 use silo_core::table::running::Runnings;
@@ -23,8 +24,10 @@ use silo_core::types::data::Data;
 use silo_core::types::tenant::Tenant;
 use silo_runtime::executor::trace::Decided;
 
+use crate::check::limits::TouchedLimits;
 use crate::check::shadow::{Changed, Life};
 use crate::check::{Checked, Promise, Violation, ensure};
+use crate::cover::Cover;
 
 /// Invariants that speak of single jobs.
 const OF_JOBS: [&str; 7] = [
@@ -43,6 +46,8 @@ pub struct Touched {
     jobs: BTreeMap<JobKey, Job>,
     before: Image,
     tallies: BTreeMap<Tenant, Tallies>,
+    /// The limits and lines that it touches.
+    pub limits: TouchedLimits,
 }
 
 /// One of them.
@@ -65,7 +70,7 @@ impl Touched {
     }
 
     /// Each with its states.
-    pub fn states(&self) -> impl Iterator<Item = (&JobKey, &Job)> {
+    pub fn states(&self) -> impl Iterator<Item = (&JobKey, &Job)> + Clone {
         self.jobs.iter()
     }
 
@@ -94,21 +99,28 @@ impl Touched {
 pub fn before(rows: &Rows, decided: &Decided) -> Result<Touched, Violation> {
     let mut jobs: BTreeMap<JobKey, Job> = BTreeMap::new();
     let mut tallies = BTreeMap::new();
+    let mut limits = TouchedLimits::default();
     let mut before = Image::default();
     for change in &decided.decision.changes {
-        take(rows, change, &mut jobs, &mut tallies).map_err(|detail| Violation {
-            promise: Promise::Invariant,
-            detail,
-        })?;
+        take(rows, change, &mut jobs, &mut tallies)
+            .and_then(|()| limits.take(rows, change))
+            .map_err(|detail| Violation {
+                promise: Promise::Invariant,
+                detail,
+            })?;
     }
     for (key, job) in &mut jobs {
         if !job.has_state_change {
             // Its state says what it was; only the rest of it has changed.
             job.after = read::<States>(rows, &States::key(key));
         }
+        if let Some(state) = &job.after {
+            limits.touch(rows, key, state);
+        }
         let Some(state) = read::<States>(rows, &States::key(key)) else {
             continue;
         };
+        limits.touch(rows, key, &state);
         fill_attempts(rows, key, &state, &mut before);
         job.index.extend(index_of(key, &state));
         before.states.insert(key.clone(), state.clone());
@@ -122,10 +134,12 @@ pub fn before(rows: &Rows, decided: &Decided) -> Result<Touched, Violation> {
             before.jobs.insert(key, row);
         }
     }
+    before.limits.extend(limits.image());
     Ok(Touched {
         jobs,
         before,
         tallies,
+        limits,
     })
 }
 
@@ -182,8 +196,18 @@ fn take(
             let row = read::<Tenants>(rows, bytes).unwrap_or_default();
             tallies.insert(tenant, row.tallies);
         }
-        Some(TableId::Quarantine | TableId::Singleton | TableId::Limit | TableId::Waiter)
-        | None => return Err(format!("nothing here writes {bytes:?}")),
+        Some(TableId::Waiter) => {
+            let WaiterKey { line, job, .. } = Waiters::read_key(bytes).map_err(|e| none(&e))?;
+            let tenant = line.tenant;
+            let job = jobs.entry(JobKey { tenant, job }).or_default();
+            job.index.insert(bytes.clone());
+        }
+        Some(
+            TableId::Limit | TableId::Line | TableId::Parked | TableId::Ticket | TableId::Admit,
+        ) => {}
+        Some(TableId::Quarantine | TableId::Singleton) | None => {
+            return Err(format!("nothing here writes {bytes:?}"));
+        }
     }
     Ok(())
 }
@@ -192,7 +216,7 @@ fn take(
 ///
 /// # Errors
 /// [`Violation`] with everything that does not hold.
-pub fn check(touched: &Touched, rows: &Rows, decided: &Decided) -> Checked {
+pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
     if decided.decision.changes.is_empty() {
         return Ok(());
     }
@@ -200,6 +224,7 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided) -> Checked {
     for (key, job) in &touched.jobs {
         fill(rows, key, job, &mut after);
     }
+    touched.limits.fill(rows, &mut after);
     let now = decided.stamp.now.wall;
     let mut found = check_step(&touched.before, &after, Some(&decided.command), now);
     for invariant in ALL.iter().filter(|i| OF_JOBS.contains(&i.sigil)) {
@@ -210,6 +235,9 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided) -> Checked {
     ensure(found.is_empty(), Promise::Invariant, || {
         format!("{found:?} after {:?}", decided.command)
     })?;
+    touched
+        .limits
+        .check(rows, touched.states(), decided, cover)?;
     tallies(touched, rows)
 }
 
@@ -253,6 +281,7 @@ fn fill(rows: &Rows, key: &JobKey, job: &Job, image: &mut Image) {
         match TableId::of(row) {
             Some(TableId::Ready) => image.ready.extend(Readies::read_key(row)),
             Some(TableId::Due) => image.due.extend(Dues::read_key(row)),
+            Some(TableId::Waiter) => image.waiters.extend(Waiters::read_key(row)),
             _ => image.expiry.extend(Expiries::read_key(row)),
         }
     }
@@ -303,6 +332,7 @@ fn index_of(key: &JobKey, state: &StateRow) -> Option<Key> {
         Position::Ended { expires, .. } => {
             expires.map(|place| Expiries::key(&DueKey::of(key, place)))
         }
+        Position::Parked { line, place } => Some(Waiters::key(&WaiterKey::of(key, *line, *place))),
         Position::Leased(_) | Position::Quarantined { .. } => None,
     }
 }

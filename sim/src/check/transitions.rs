@@ -10,12 +10,13 @@ use silo_core::table::Table;
 use silo_core::table::job::{JobKey, JobRow, Jobs};
 use silo_core::table::state::{Ended, Position, StateRow, States};
 use silo_core::types::data::Data;
+use silo_core::types::limit::slots_of;
 use silo_core::types::retention::Retention;
 use silo_core::types::time::Timestamp;
 use silo_runtime::executor::trace::Decided;
 
 use crate::check::touched::{Job, Touched, read};
-use crate::check::{Checked, Promise, ensure, violated};
+use crate::check::{Checked, Promise, ensure, limits, violated};
 use crate::cover::{Cover, Mark};
 use crate::world::call::{job_of, target};
 
@@ -25,6 +26,7 @@ enum At {
     Nowhere,
     Due,
     Ready,
+    Parked,
     Leased,
     Over(Ended),
     Aside,
@@ -35,6 +37,7 @@ fn at(state: Option<&StateRow>) -> At {
         None => At::Nowhere,
         Some(Position::Due(_)) => At::Due,
         Some(Position::Ready(_)) => At::Ready,
+        Some(Position::Parked { .. }) => At::Parked,
         Some(Position::Leased(_)) => At::Leased,
         Some(Position::Ended { status, .. }) => At::Over(*status),
         Some(Position::Quarantined { .. }) => At::Aside,
@@ -54,11 +57,16 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cove
             );
         }
         let asked = read::<Jobs>(rows, &Jobs::key(key));
+        let is_served = is_served(job, decided);
+        if at(job.after.as_ref()) == At::Parked {
+            cover.hit(Mark::JobParked);
+        }
         let is_fine = is_allowed(key, job, decided, cover)
             && is_within_budget(job, asked.as_ref(), &decided.command)
             && is_as_asked(key, job, asked.as_ref(), &decided.command)
-            && is_kept_rightly(job, decided);
-        ensure(is_fine, Promise::Transition, || {
+            && is_kept_rightly(job, decided)
+            && !has_overtaken(touched, rows, key, job, &decided.command);
+        ensure(is_served || is_fine, Promise::Transition, || {
             format!(
                 "{:?} at {} answered {:?} and made of job {}\n{:?}\n{:?}",
                 decided.command,
@@ -73,12 +81,42 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cove
     Ok(())
 }
 
+/// Whoever was parked and is ready is served: by whatever has freed a slot.
+fn is_served(job: &Job, decided: &Decided) -> bool {
+    let (Some(before), Some(after)) = (&job.before, &job.after) else {
+        return false;
+    };
+    (at(Some(before)), at(Some(after))) == (At::Parked, At::Ready)
+        && limits::may_serve(&decided.command)
+        && limits::is_served(before, after)
+}
+
+/// Nobody who comes is before those that are parked already, unless a maximum has changed.
+fn has_overtaken(
+    touched: &Touched,
+    rows: &Rows,
+    key: &JobKey,
+    job: &Job,
+    command: &Command,
+) -> bool {
+    let comes = match command {
+        Command::Enqueue(_) => job.before.is_none(),
+        Command::Restart(_) | Command::Expedite(_) => true,
+        _ => false,
+    };
+    let after = job.after.as_ref();
+    comes
+        && at(after) == At::Ready
+        && after.is_some_and(|after| touched.limits.is_behind(rows, key, after))
+}
+
 fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> bool {
     let (before, after) = (job.before.as_ref(), job.after.as_ref());
     let (from, to) = (at(before), at(after));
     let now = decided.stamp.now.wall;
     let reply = &decided.decision.reply;
-    let waits = |at: At| matches!(at, At::Due | At::Ready);
+    let waits = |at: At| matches!(at, At::Due | At::Ready | At::Parked);
+    let enters = |at: At| matches!(at, At::Ready | At::Parked);
     let counts = |state: Option<&StateRow>| state.map_or(0, |s| s.attempts_ended);
     let (had, has) = (counts(before), counts(after));
     match &decided.command {
@@ -104,6 +142,9 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
             from == At::Ready && is_granted(key, before, after, reply)
         }
         Command::LeaseJob(lease) => {
+            if from == At::Parked {
+                cover.hit(Mark::LeasedOutOfTurn);
+            }
             lease.key == *key && waits(from) && is_granted(key, before, after, reply)
         }
         Command::Report(report) => is_reported(report, key, job, cover),
@@ -111,6 +152,9 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
             let is_flagged = after.is_some_and(|state| state.cancel_asked_at == Some(now));
             if waits(from) {
                 cover.hit(Mark::CancelledWaiting);
+            }
+            if from == At::Parked {
+                cover.hit(Mark::CancelledParked);
             }
             let right = if waits(from) {
                 to == At::Over(Ended::Cancelled)
@@ -121,6 +165,9 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
         }
         Command::Delete(named) => {
             cover.hit(Mark::Deleted);
+            if from == At::Parked {
+                cover.hit(Mark::DeletedParked);
+            }
             named == key && from != At::Leased && to == At::Nowhere
         }
         Command::Restart(named) => {
@@ -130,11 +177,19 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
                 (state.retries_used, state.crashes, state.attempts_before) == (0, 0, had)
                     && state.cancel_asked_at.is_none()
             });
-            named == key && from_end && to == At::Ready && had == has && anew
+            named == key && from_end && enters(to) && had == has && anew
         }
         Command::Expedite(named) => {
             cover.hit(Mark::Expedited);
-            named == key && from == At::Due && to == At::Ready && had == has
+            let right = match (from, to) {
+                (At::Due, to) => enters(to),
+                (At::Parked, At::Parked) => {
+                    cover.hit(Mark::ExpeditedParked);
+                    is_expedited(before, after)
+                }
+                _ => false,
+            };
+            named == key && right && had == has
         }
         Command::Tick => is_ticked(before, after, now, cover),
         Command::Heartbeat(_)
@@ -153,7 +208,7 @@ fn is_within_budget(job: &Job, asked: Option<&JobRow>, command: &Command) -> boo
         return true;
     };
     let has_failed = at(Some(after)) == At::Over(Ended::Failed);
-    let waits = matches!(at(Some(after)), At::Due | At::Ready);
+    let waits = matches!(at(Some(after)), At::Due | At::Ready | At::Parked);
     match command {
         Command::Report(report) => {
             let Outcome::Failure { retryable, .. } = &report.outcome else {
@@ -185,7 +240,7 @@ fn is_as_asked(key: &JobKey, job: &Job, row: Option<&JobRow>, command: &Command)
             return job
                 .before
                 .as_ref()
-                .is_none_or(|b| b.retention == after.retention);
+                .is_none_or(|b| (b.retention, &b.slots) == (after.retention, &after.slots));
         }
     };
     all.iter().any(|asked| {
@@ -198,6 +253,8 @@ fn is_as_asked(key: &JobKey, job: &Job, row: Option<&JobRow>, command: &Command)
                 == (row.start_at, row.max_crashes, row.lease)
             && asked.retry == row.retry
             && asked.metadata == row.metadata
+            && asked.limits == row.limits
+            && slots_of(&asked.limits) == after.slots
             && row.payload == Data::of(&asked.payload)
             && row.request.map(|request| request.id) == asked.request
     })
@@ -263,7 +320,7 @@ fn is_reported(report: &Report, key: &JobKey, job: &Job, cover: &mut Cover) -> b
     let asked = before.cancel_asked_at.is_some();
     let ended_one = after.attempts_ended == before.attempts_ended + 1;
     let ended_none = after.attempts_ended == before.attempts_ended;
-    let waits = matches!(to, At::Due | At::Ready);
+    let waits = matches!(to, At::Due | At::Ready | At::Parked);
     let over = |ended| to == At::Over(ended);
     let right = match &report.outcome {
         Outcome::Success { .. } => {
@@ -304,6 +361,7 @@ fn is_ticked(
             Position::Ended { expires, .. } => expires.is_some_and(|place| place.at <= now),
             Position::Due(_)
             | Position::Ready(_)
+            | Position::Parked { .. }
             | Position::Leased(_)
             | Position::Quarantined { .. } => false,
         };
@@ -311,11 +369,11 @@ fn is_ticked(
     let (from, to) = (at(Some(before)), at(Some(after)));
     let asked = before.cancel_asked_at.is_some();
     match (&before.position, to) {
-        (Position::Due(place), At::Ready) => {
+        (Position::Due(place), At::Ready | At::Parked) => {
             cover.hit(Mark::FellDue);
             place.at <= now && after.attempts_ended == before.attempts_ended
         }
-        (Position::Leased(_), At::Due | At::Ready) => {
+        (Position::Leased(_), At::Due | At::Ready | At::Parked) => {
             let crashed = after.attempts_ended == before.attempts_ended + 1
                 && after.crashes == before.crashes + 1
                 && to == At::Due;
@@ -331,6 +389,18 @@ fn is_ticked(
     }
 }
 
+/// It goes first, once.
+fn is_expedited(before: Option<&StateRow>, after: Option<&StateRow>) -> bool {
+    let place = |state: Option<&StateRow>| match state?.position {
+        Position::Parked { line, place } => Some((line, place)),
+        _ => None,
+    };
+    let (Some((from, old)), Some((to, new))) = (place(before), place(after)) else {
+        return false;
+    };
+    from == to && !old.is_expedited() && new.is_expedited() && new < old
+}
+
 fn same_lease(before: Option<&StateRow>, after: Option<&StateRow>) -> bool {
     let lease = |state: Option<&StateRow>| state.and_then(StateRow::lease).cloned();
     lease(before).is_some() && lease(before) == lease(after)
@@ -340,7 +410,7 @@ fn same_lease(before: Option<&StateRow>, after: Option<&StateRow>) -> bool {
 ///
 /// # Errors
 /// [`crate::check::Violation`] when it is not what the job's state says.
-pub fn answer(rows: &Rows, decided: &Decided) -> Checked {
+pub fn answer(rows: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
     let Some(key) = target(&decided.command) else {
         return Ok(());
     };
@@ -382,6 +452,12 @@ pub fn answer(rows: &Rows, decided: &Decided) -> Checked {
         (Command::Delete(_), Reply::Deleted) => from != At::Leased,
         (_, Reply::Refused(Refusal::JobNotFound(_))) => from == At::Nowhere,
         (_, Reply::Refused(Refusal::JobRunning(_))) => from == At::Leased,
+        (Command::LeaseJob(_), Reply::Refused(Refusal::LimitFull { limit, .. })) => {
+            cover.hit(Mark::LimitWasFull);
+            matches!(from, At::Due | At::Parked)
+                && state.is_some_and(|state| limits::is_full(rows, &key, &state, limit))
+        }
+        (_, Reply::Refused(Refusal::LimitFull { .. })) => false,
         (_, Reply::Refused(Refusal::AlreadyReady(_))) => from == At::Ready,
         (_, Reply::Refused(Refusal::AlreadyCancelled(_))) => {
             from == At::Over(Ended::Cancelled)

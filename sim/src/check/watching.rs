@@ -99,6 +99,8 @@ impl Watching {
 fn is_over(state: &StateRow) -> bool {
     match &state.position {
         Position::Ended { .. } | Position::Quarantined { .. } => true,
-        Position::Due(_) | Position::Ready(_) | Position::Leased(_) => false,
+        Position::Due(_) | Position::Ready(_) | Position::Parked { .. } | Position::Leased(_) => {
+            false
+        }
     }
 }

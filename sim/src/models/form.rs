@@ -31,6 +31,7 @@ pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut Strin
         .filter_map(|state| match &state.position {
             Position::Due(place) | Position::Ready(place) => Some(*place),
             Position::Leased(lease) => Some(lease.place),
+            Position::Parked { place, .. } => Some(place.place()),
             Position::Ended { .. } | Position::Quarantined { .. } => None,
         })
         .collect();
@@ -42,6 +43,9 @@ pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut Strin
                 format!("d{}@{:?}", place.at.since(now).get(), rank(*place))
             }
             Position::Ready(place) => format!("r{:?}", rank(*place)),
+            Position::Parked { place, .. } => {
+                format!("w{}{:?}", place.is_expedited(), rank(place.place()))
+            }
             Position::Leased(lease) => {
                 let later = lease.place.at.since(now).get();
                 format!(

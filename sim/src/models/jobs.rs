@@ -44,6 +44,7 @@ pub fn enqueue(job: u8) -> Command {
             jitter: Jitter::None,
         }),
         max_crashes: 1,
+        limits: Vec::new(),
         lease: None,
         retention: Retention::FOREVER,
         metadata: BTreeMap::new(),

@@ -196,7 +196,7 @@ impl Config {
             clients: u32_of(draw.between(if is_faithful { 4 } else { 1 }, 6)),
             workers: u32_of(draw.between(1, 6)),
             slots: u32_of(draw.skewed(1, 16)),
-            tenants: u32_of(draw.skewed(1, 12)),
+            tenants: u32_of(draw.skewed(1, if profile == Profile::Limits { 3 } else { 12 })),
             groups: u32_of(draw.between(1, 3)),
             span_ms,
             stage: StageConfig::draw(draw),

@@ -3,7 +3,8 @@
 use crate::clock::MS;
 use crate::plan::config::Config;
 use crate::plan::profile::{Family, Profile};
-use crate::plan::{Ask, JobSpec, Naming, PLAN_VERSION, Plan, Step, What};
+use crate::plan::wants::Wants;
+use crate::plan::{Ask, JobSpec, Naming, PLAN_VERSION, Plan, Step, Want, What};
 use crate::random::Draw;
 
 impl Plan {
@@ -11,8 +12,9 @@ impl Plan {
     pub fn of(seed: u64, profile: Profile) -> Self {
         let mut draw = Draw::new(seed);
         let config = Config::draw(&mut draw, profile);
-        let mut makes = Makes::new(draw, config);
+        let mut makes = Makes::new(draw, config, Wants::draw(seed, profile));
         makes.asks();
+        makes.crowds();
         makes.faults();
         let mut steps = makes.steps;
         steps.sort_by_key(|step| step.at);
@@ -40,13 +42,22 @@ struct Makes {
     delayed: u32,
     /// What was imported, with how many failures.
     imported: Vec<(Vec<JobSpec>, u32)>,
+    wants: Wants,
 }
 
+/// Which kinds of asks are about limits: to expedite a job, to lease one out of turn.
+const ABOUT_LIMITS: [usize; 2] = [5, 8];
+
 impl Makes {
-    fn new(mut draw: Draw, config: Config) -> Self {
+    fn new(mut draw: Draw, config: Config, wants: Wants) -> Self {
         let fresh = draw.one(&[300_000, 600_000, 900_000], 600_000);
         // Some worlds never cancel, some hardly do anything else.
-        let weights = (0..13).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
+        let mut weights: Vec<u64> = (0..13).map(|_| draw.one(&[0, 1, 1, 4], 1)).collect();
+        for (which, weight) in weights.iter_mut().enumerate() {
+            if config.profile == Profile::Limits && ABOUT_LIMITS.contains(&which) {
+                *weight += 1;
+            }
+        }
         let large = draw.one(&[0, 20_000, 300_000], 0);
         let delayed = draw.one(&[0, 200_000, 700_000], 200_000);
         Self {
@@ -59,6 +70,7 @@ impl Makes {
             large,
             delayed,
             imported: Vec::new(),
+            wants,
         }
     }
 
@@ -89,6 +101,39 @@ impl Makes {
                 self.add(at, What::Ask(ask));
             }
             left -= burst;
+        }
+    }
+
+    /// Many come at once that want the same.
+    fn crowds(&mut self) {
+        if self.config.profile != Profile::Limits || !self.draw.chance(400_000) {
+            return;
+        }
+        for _ in 0..self.draw.between(1, 2) {
+            let crowd = self.wants.crowd();
+            let from = self.at();
+            let tenant = self.a_tenant();
+            for limits in crowd.wants {
+                let at = from + self.draw.between(0, crowd.width);
+                let spec = self.of_crowd(tenant, limits);
+                self.add(at, What::Ask(Ask::Enqueue(spec)));
+            }
+            if let Some((limits, after)) = crowd.then {
+                let spec = self.of_crowd(tenant, limits);
+                self.add(from + after, What::Ask(Ask::Enqueue(spec)));
+            }
+        }
+    }
+
+    fn of_crowd(&mut self, tenant: u32, limits: Vec<Want>) -> JobSpec {
+        self.jobs += 1;
+        JobSpec {
+            job: self.jobs - 1,
+            tenant,
+            naming: Naming::Repeatable,
+            start_in_ms: None,
+            limits,
+            ..self.spec()
         }
     }
 
@@ -231,6 +276,7 @@ impl Makes {
             } else {
                 3
             },
+            limits: self.wants.next(),
         }
     }
 

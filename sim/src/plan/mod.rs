@@ -3,11 +3,12 @@
 //!
 //! * [`config`]: sizes, speeds and chances of one world
 //! * [`profile`]: which families of faults a world may draw from
-//! * [`generate`]: the plan of a seed
+//! * [`generate`]: the plan of a seed; [`wants`]: the limits of its jobs
 
 pub mod config;
 pub mod generate;
 pub mod profile;
+pub mod wants;
 
 use serde::{Deserialize, Serialize};
 
@@ -172,7 +173,7 @@ pub enum Naming {
 }
 
 /// A job to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// Which job.
     pub job: u32,
@@ -196,9 +197,42 @@ pub struct JobSpec {
     pub kept_ms: Option<u64>,
     /// Bytes of its payload.
     pub payload: u32,
+    /// What must have room before it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Want>,
+}
+
+/// A slot that a job wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Of which limit of its tenant.
+    pub key: u8,
+    /// How many slots that has, as this job says.
+    pub maximum: u32,
+}
+
+impl Plan {
+    /// How many jobs it asks for that want slots.
+    pub fn limited(&self) -> u64 {
+        let specs = self.steps.iter().map(|step| match &step.what {
+            What::Ask(ask) => ask.specs(),
+            _ => &[],
+        });
+        let limited = |specs: &[JobSpec]| specs.iter().filter(|s| !s.limits.is_empty()).count();
+        specs.map(|specs| limited(specs) as u64).sum()
+    }
 }
 
 impl Ask {
+    /// The jobs that it asks for.
+    pub fn specs(&self) -> &[JobSpec] {
+        match self {
+            Self::Enqueue(spec) => std::slice::from_ref(spec),
+            Self::EnqueueAll(jobs) | Self::Import { jobs, .. } => jobs,
+            _ => &[],
+        }
+    }
+
     /// The jobs that it names.
     pub fn jobs(&self) -> Vec<u32> {
         match self {

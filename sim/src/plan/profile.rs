@@ -61,6 +61,8 @@ pub enum Profile {
     Clocks,
     /// Long and busy, with every family.
     Long,
+    /// Most jobs wait for slots of a few limits.
+    Limits,
     /// Broken on purpose: must be found.
     Canary,
 }
@@ -76,6 +78,14 @@ impl Profile {
             Self::Edges => vec![Family::Network, Family::Workers],
             Self::Clocks => vec![Family::Clocks, Family::Crashes],
             Self::Long => Family::ALL.to_vec(),
+            Self::Limits => match draw.between(0, 9) {
+                0..=3 => Vec::new(),
+                4 | 5 => vec![draw.one(&Family::ALL, Family::Crashes)],
+                _ => {
+                    let all = Family::ALL.into_iter();
+                    all.filter(|_| draw.chance(400_000)).collect()
+                }
+            },
             Self::Swarm => match draw.between(0, 9) {
                 0 => Vec::new(),
                 1 | 2 => vec![draw.one(&Family::ALL, Family::Network)],

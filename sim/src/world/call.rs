@@ -29,6 +29,8 @@ pub enum For {
     Report(u32, RunId, bool),
     /// A client that ends what it leased by hand.
     ByHand,
+    /// A client that does not care for the answer.
+    Nobody,
 }
 
 impl For {
@@ -38,7 +40,7 @@ impl For {
             Self::Poll(worker, _) | Self::Beat(worker, _) | Self::Report(worker, ..) => {
                 Some(worker)
             }
-            Self::Step(_) | Self::ByHand => None,
+            Self::Step(_) | Self::ByHand | Self::Nobody => None,
         }
     }
 }
@@ -214,7 +216,7 @@ impl World<'_> {
                     For::Report(worker, run, again) => {
                         self.report_told(worker, run, again, token.call, reply)
                     }
-                    For::ByHand => Ok(()),
+                    For::ByHand | For::Nobody => Ok(()),
                 }
             }
             Answer::Failed(failure) => {
@@ -242,7 +244,7 @@ impl World<'_> {
                 self.beat_failed(worker, run);
                 return Ok(());
             }
-            For::Step(_) | For::Report(..) | For::ByHand => {}
+            For::Step(_) | For::Report(..) | For::ByHand | For::Nobody => {}
         }
         let is_over = attempt >= TRIES_MAX && !self.is_healed;
         if is_unknown || is_over {

@@ -55,6 +55,8 @@ pub enum Event {
     Step(u32),
     /// All faults end.
     Heal,
+    /// Somebody looks whether limits are paused that jobs wait for; how often this was so.
+    Unpause(u32),
     /// A request reaches a process.
     Request(ProcessId, CallId, u16),
     /// An answer reaches who asked.
@@ -144,6 +146,7 @@ impl Event {
         match self {
             Self::Step(_) => "step",
             Self::Heal => "heal",
+            Self::Unpause(_) => "unpause",
             Self::Request(..) => "request",
             Self::Answer(_) => "answer",
             Self::Timeout(..) => "timeout",
@@ -189,6 +192,7 @@ impl Event {
             | Self::Completed(process, ..) => Some(*process),
             Self::Step(_)
             | Self::Heal
+            | Self::Unpause(_)
             | Self::Answer(_)
             | Self::Timeout(..)
             | Self::Again(_)
@@ -216,6 +220,7 @@ impl Event {
             | Self::OwnFlush(id)
             | Self::Ensure(id)
             | Self::Claim(id)
+            | Self::Unpause(id)
             | Self::WorkerBack(id) => ((*id).into(), 0),
             Self::Heal => (0, 0),
             Self::Request(process, call, attempt) => (

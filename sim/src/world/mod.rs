@@ -19,6 +19,10 @@ pub mod process;
 pub mod say;
 pub mod worker;
 
+use silo_core::table::key::whole;
+use silo_core::table::limit::Limits;
+use silo_core::table::{Table as _, TableId};
+
 use crate::check::{Check, Checked, Promise, Violation, violated};
 use crate::clock::{At, MS};
 use crate::cover::Cover;
@@ -215,6 +219,7 @@ impl<'a> World<'a> {
         match event {
             Event::Step(index) => self.step(index),
             Event::Heal => self.heal(),
+            Event::Unpause(times) => self.unpause(times),
             Event::Request(process, call, attempt) => {
                 return self.requested(process, call, attempt);
             }
@@ -315,6 +320,9 @@ impl<'a> World<'a> {
             worker.paused_until = self.now;
         }
         self.ensure(0);
+        if self.plan.limited() > 0 {
+            self.heap.push(self.now + MS, Event::Unpause(0));
+        }
     }
 
     fn is_at_rest(&self) -> bool {
@@ -347,9 +355,19 @@ impl<'a> World<'a> {
                 stage.is_idle(),
             )
         });
+        let rows = owner.map(|process| process.shadow.rows());
+        let limits = rows.into_iter().flat_map(|rows| {
+            let limits = rows.map.range(whole(TableId::Limit));
+            limits.filter_map(|(key, row)| {
+                let row = Limits::read_row(row).ok()?;
+                Some((Limits::read_key(key).ok()?.key, row))
+            })
+        });
+        let limits: Vec<_> = limits.take(8).collect();
         let running: usize = self.workers.iter().map(Worker::running).sum();
         format!(
-            "after {} s without faults: {soft:?}, {} calls open, {running} tasks with workers",
+            "after {} s without faults: {soft:?}, {} calls open, {running} tasks with workers, \
+             limits {limits:?}",
             (self.now - self.healed_at) / 1_000_000,
             self.open_calls
         )

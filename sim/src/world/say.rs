@@ -11,16 +11,18 @@ use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
 use silo_core::shard::commands::list::List;
 use silo_core::table::job::JobKey;
+use silo_core::table::limit::LimitName;
 use silo_core::table::state::Status;
 use silo_core::table::tenant::Queue;
 use silo_core::types::entropy::RequestId;
-use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::limit::{Limit, Slot};
+use silo_core::types::name::{JobId, LimitKey, Priority, TaskGroup, WorkerId};
 use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::{Millis, Timestamp};
 
-use crate::plan::{Ask, JobSpec, Naming};
+use crate::plan::{Ask, JobSpec, Naming, Want};
 
 /// Most tasks of one request, in bytes.
 const LEASE_BYTES_MAX: u64 = 1 << 20;
@@ -91,7 +93,7 @@ impl Names {
                 let jobs = jobs.iter().map(|spec| {
                     let spec = JobSpec {
                         tenant: first,
-                        ..*spec
+                        ..spec.clone()
                     };
                     self.enqueue(&spec, now_ms)
                 });
@@ -169,6 +171,7 @@ impl Names {
                 .map(|by| Timestamp::from_millis(now_ms.saturating_add(by))),
             retry: spec.retries.map(policy),
             max_crashes: spec.max_crashes,
+            limits: limits(spec),
             lease: spec.lease_ms.map(Millis::new),
             retention: Retention {
                 succeeded: kept,
@@ -213,6 +216,7 @@ impl Names {
                 .map(|by| Timestamp::from_millis(now_ms.saturating_add(by))),
             retry: spec.retries.map(policy),
             max_crashes: spec.max_crashes,
+            limits: limits(spec),
             metadata: BTreeMap::new(),
             payload: payload(spec),
             attempts,
@@ -227,6 +231,31 @@ impl Names {
     }
 }
 
+/// A job that says that a limit has a slot.
+pub fn unpause(name: &LimitName, number: u32, group: TaskGroup) -> Command {
+    let request = RequestId((u128::MAX - u128::from(number)).to_be_bytes());
+    Command::Enqueue(Box::new(Enqueue {
+        tenant: name.tenant.clone(),
+        id: None,
+        request: Some(request),
+        queue: Queue {
+            group,
+            priority: Priority::default(),
+        },
+        start_at: None,
+        retry: None,
+        max_crashes: 5,
+        limits: vec![Limit::Concurrency(Slot {
+            key: name.key.clone(),
+            maximum: 1,
+        })],
+        lease: None,
+        retention: Retention::FOREVER,
+        metadata: BTreeMap::new(),
+        payload: Bytes::from_static(b"\x92\x01\x02"),
+    }))
+}
+
 /// A request for tasks.
 pub fn lease(group: TaskGroup, to: &WorkerId, tasks_max: u32, lease: Millis) -> Command {
     Command::Lease(Lease {
@@ -235,6 +264,15 @@ pub fn lease(group: TaskGroup, to: &WorkerId, tasks_max: u32, lease: Millis) -> 
         tasks_max,
         bytes_max: LEASE_BYTES_MAX,
     })
+}
+
+fn limits(spec: &JobSpec) -> Vec<Limit> {
+    let limit = |want: &Want| {
+        let key = LimitKey::parse(&format!("limit-{:02}", want.key)).ok()?;
+        let maximum = want.maximum;
+        Some(Limit::Concurrency(Slot { key, maximum }))
+    };
+    spec.limits.iter().filter_map(limit).collect()
 }
 
 fn statuses(ended: bool) -> BTreeSet<Status> {

@@ -16,12 +16,15 @@ use silo_core::types::time::Millis;
 use crate::check::Checked;
 use crate::clock::{At, MS};
 use crate::cover::Mark;
-use crate::plan::config::Wrong;
+use crate::plan::config::{Span, Wrong};
 use crate::random::{Of, is_hit, spread};
 use crate::world::World;
 use crate::world::call::{For, job_of};
 use crate::world::event::{CallId, Event, RunId};
 use crate::world::say;
+
+/// How long a task with limits takes once all faults have ended, in microseconds.
+const HURRY: Span = (500, 5_000);
 
 /// A worker.
 #[derive(Debug)]
@@ -158,7 +161,14 @@ impl World<'_> {
         let is_silent = !self.is_healed && is_hit(noise.rotate_left(32), work.silent);
         // A short task needs no heartbeat.
         let is_long = is_silent || (!self.is_healed && is_hit(noise, work.long));
-        let span = if is_long { work.long_us } else { work.takes_us };
+        let span = if is_long {
+            work.long_us
+        } else if self.is_healed && !task.limits.is_empty() {
+            // Everybody who waits for the same slot is to have had it before long.
+            HURRY
+        } else {
+            work.takes_us
+        };
         let takes = spread(noise.rotate_left(7), span.0, span.1);
         if is_silent {
             self.cover.hit(Mark::Unheartbeated);
@@ -170,6 +180,9 @@ impl World<'_> {
             (self.now, end, lease),
             &mut self.cover,
         )?;
+        self.check
+            .holders
+            .begin(task, run, (self.now, end, lease))?;
         let kept = Run {
             task: task.id.clone(),
             confirmed: sent_at,
@@ -232,6 +245,7 @@ impl World<'_> {
                 self.check
                     .at_work
                     .extend(&job, run, confirmed + lease, now)?;
+                self.check.holders.extend(run, confirmed + lease, now)?;
                 let next = (confirmed + lease / 3).max(now);
                 self.heap.push(next, Event::Beat(id, run));
                 let noise = self.noise.number(Of::Work, nonce, 1);
@@ -295,6 +309,7 @@ impl World<'_> {
             worker.runs.remove(&run);
         }
         self.check.at_work.end(&job, run, now);
+        self.check.holders.end(run);
     }
 
     /// A worker has done its work.
@@ -339,6 +354,7 @@ impl World<'_> {
         kept.outcome = Some(outcome);
         let job = job_of(&kept.task);
         self.check.at_work.end(&job, run, now);
+        self.check.holders.end(run);
         self.report(id, run, false);
     }
 
@@ -426,6 +442,7 @@ impl World<'_> {
         let runs = std::mem::take(&mut worker.runs);
         for (run, kept) in &runs {
             self.check.at_work.end(&job_of(&kept.task), *run, now);
+            self.check.holders.end(*run);
         }
         self.cover.hit(Mark::WorkerDied);
         self.heap.push(now + back_ms * MS, Event::WorkerBack(id));

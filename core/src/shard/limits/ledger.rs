@@ -202,7 +202,11 @@ fn issue(
         return Ok(());
     }
     let wanted = before.or(after).map(|row| row.wanted.clone());
-    for key in wanted.unwrap_or_default() {
+    let wanted = wanted.unwrap_or_default();
+    if old.is_some() {
+        ask_for_tickets(draft, name, &wanted)?;
+    }
+    for key in wanted {
         let limit_name = of(name, &key);
         let row_of = |ticket| TicketKey {
             limit: limit_name.clone(),
@@ -230,6 +234,31 @@ fn issue(
         }
     }
     Ok(())
+}
+
+/// Asks at once for what it takes to take a line's ticket.
+pub(crate) fn ask_for_line(draft: &mut Draft<'_>, name: &LineName) -> Result<(), Halt> {
+    match line(draft, name)? {
+        Some(row) => ask_for_tickets(draft, name, &row.wanted),
+        None => Ok(()),
+    }
+}
+
+/// Asks at once for the limits that a line wants, and their lowest tickets.
+fn ask_for_tickets(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    wanted: &[LimitKey],
+) -> Result<(), Halt> {
+    let mut need = Need::default();
+    for key in wanted {
+        let limit_name = of(name, key);
+        gather(&mut need, limit(draft, &limit_name).map(|_| ()))?;
+        // The line's own, and the one after it.
+        let lowest = draft.range_now(&TicketKey::all(&limit_name), 2);
+        gather(&mut need, lowest.map(|_| ()))?;
+    }
+    need.settled()
 }
 
 fn of(name: &LineName, key: &LimitKey) -> LimitName {

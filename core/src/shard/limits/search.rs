@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::shard::command::Command;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
-use crate::shard::limits::ledger::{fits, limit, line, put_line};
+use crate::shard::limits::ledger::{ask_for_line, fits, limit, line, put_line};
 use crate::shard::limits::{hold, name, without};
 use crate::shard::moves::{full, queue, wait};
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
 use crate::table::job::JobKey;
 use crate::table::key::{Key, successor};
-use crate::table::limit::{AdmitRow, Admits, LimitName};
+use crate::table::limit::{AdmitRow, Admits, LimitName, TicketKey, Tickets};
 use crate::table::line::{LineId, LineName, LineRow, Parked, ParkedKey, ParkedRow, WaitPlace};
 use crate::table::line::{WaiterKey, Waiters};
 use crate::table::state::Position;
@@ -29,8 +29,9 @@ pub const TICK_LOOKS_MAX: usize = 256;
 pub const PASSES_MAX: u32 = 16;
 /// Limits with lines still to be looked at that a tick goes on with.
 pub const TICK_ADMITS_MAX: usize = 4;
-/// Lines of a limit that are read at a time.
+/// Lines of a limit that are read at first, and those that are read at a time after them.
 const PAGE: usize = 16;
+const NEXT_PAGE: usize = 64;
 
 /// How many lines a command may look at.
 pub(crate) const fn looks(command: &Command) -> usize {
@@ -115,10 +116,21 @@ impl Search {
         need.settled()?;
         self.ask_for_all(draft, *left)?;
         while *left > 0
-            && let Some(((head, key, line), row)) = self.candidates.pop_first()
+            && let Some((candidate, row)) = self.candidates.pop_first()
         {
-            self.look(draft, (head, key.clone(), line), &row, left)?;
-            self.fill(draft, &key)?;
+            let budget = *left;
+            let looked = self
+                .look(draft, candidate.clone(), &row, left)
+                .and_then(|()| self.fill(draft, &candidate.1));
+            match looked {
+                Err(Halt::Need(mut need)) => {
+                    // Whatever those behind it take is asked for with it.
+                    self.candidates.insert(candidate, row);
+                    gather(&mut need, self.ask_for_all(draft, budget))?;
+                    return Err(need.into());
+                }
+                looked => looked?,
+            }
         }
         self.move_blocked(draft)?;
         self.note(draft)?;
@@ -134,6 +146,7 @@ impl Search {
         freed: BTreeSet<LimitKey>,
         left: &mut usize,
     ) -> Result<BTreeSet<LimitKey>, Halt> {
+        self.ask_for_tickets(draft, &freed, *left)?;
         let mut todo: Vec<LimitKey> = freed.iter().cloned().collect();
         let mut all = freed;
         while let Some(key) = todo.pop() {
@@ -156,6 +169,46 @@ impl Search {
             }
         }
         Ok(all)
+    }
+
+    /// Asks at once for what taking tickets takes, of as many as may be taken.
+    fn ask_for_tickets(
+        &self,
+        draft: &mut Draft<'_>,
+        freed: &BTreeSet<LimitKey>,
+        left: usize,
+    ) -> Result<(), Halt> {
+        let mut need = Need::default();
+        for key in freed {
+            gather(
+                &mut need,
+                limit(draft, &name(&self.tenant, key)).map(|_| ()),
+            )?;
+        }
+        need.settled()?;
+        let mut need = Need::default();
+        for key in freed {
+            let name = name(&self.tenant, key);
+            let row = limit(draft, &name)?;
+            if row.is_none_or(|row| row.slots() > 0 || row.tickets == 0) {
+                continue;
+            }
+            let rows = match draft.range_now(&TicketKey::all(&name), left) {
+                Ok(rows) => rows,
+                Err(Halt::Need(missing)) => {
+                    need.add(missing);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
+            for (key, _) in rows {
+                let Ok(ticket) = Tickets::read_key(&key) else {
+                    continue;
+                };
+                gather(&mut need, ask_for_line(draft, &self.line_name(ticket.line)))?;
+            }
+        }
+        need.settled()
     }
 
     /// Begins to read the lines that are parked on a limit, if it has a slot for any.
@@ -182,7 +235,11 @@ impl Search {
         while lane.waiting == 0
             && let Some(start) = lane.next.clone()
         {
-            let rows = draft.range_now(&(start..end.clone()), PAGE)?;
+            let page = match lane.horizon {
+                None => PAGE,
+                Some(_) => NEXT_PAGE,
+            };
+            let rows = draft.range_now(&(start..end.clone()), page)?;
             lane.next = None;
             for (bytes, value) in &rows {
                 let Ok(parked) = Parked::read_key(bytes) else {
@@ -200,7 +257,7 @@ impl Search {
                 self.candidates.insert(candidate, row);
                 lane.waiting = lane.waiting.saturating_add(1);
             }
-            if rows.len() == PAGE {
+            if rows.len() == page {
                 lane.next = rows.last().map(|(last, _)| successor(last));
             }
         }
@@ -217,7 +274,8 @@ impl Search {
             let free = row.map_or(0, |row| row.free());
             slots = slots.saturating_add(usize::try_from(free).unwrap_or(usize::MAX));
         }
-        let slots = slots.min(left).min(PAGE);
+        let slots = slots.min(left);
+        let each = slots.checked_div(self.candidates.len()).unwrap_or(0);
         for (index, ((head, _, id), row)) in self.candidates.iter().enumerate() {
             for key in &row.wanted {
                 gather(
@@ -230,11 +288,28 @@ impl Search {
             }
             let name = self.line_name(*id);
             gather(&mut need, line(draft, &name).map(|_| ()))?;
-            let next = draft.range_now(&WaiterKey::from(&name, *head), 2);
-            gather(&mut need, next.map(|_| ()))?;
-            // Whether it is damaged is seen when it is served.
-            if let Err(Halt::Need(missing)) = draft.state_now(&self.job(row)) {
-                need.add(missing);
+            let next = draft.range_now(&WaiterKey::from(&name, *head), each.saturating_add(2));
+            let next = match next {
+                Ok(rows) => rows,
+                Err(Halt::Need(missing)) => {
+                    need.add(missing);
+                    Vec::new()
+                }
+                Err(other) => return Err(other),
+            };
+            let next = next
+                .iter()
+                .filter_map(|(key, _)| Waiters::read_key(key).ok())
+                .map(|waiter| JobKey {
+                    tenant: waiter.line.tenant,
+                    job: waiter.job,
+                });
+            let first = std::iter::once(self.job(row));
+            for job in first.chain(next.take(each.saturating_add(1))) {
+                // Whether it is damaged is seen when it is served.
+                if let Err(Halt::Need(missing)) = draft.state_now(&job) {
+                    need.add(missing);
+                }
             }
         }
         need.settled()
@@ -383,6 +458,13 @@ impl Search {
     /// still has a slot for it: what stays blocked here need not be looked at for what is freed
     /// there. Its place, its passes and its ticket stay.
     fn move_blocked(&mut self, draft: &mut Draft<'_>) -> Result<(), Halt> {
+        let mut need = Need::default();
+        for (id, key) in &self.blocked {
+            if fits(draft, &name(&self.tenant, key), *id)? {
+                gather(&mut need, line(draft, &self.line_name(*id)).map(|_| ()))?;
+            }
+        }
+        need.settled()?;
         for (id, key) in std::mem::take(&mut self.blocked) {
             if !fits(draft, &name(&self.tenant, &key), id)? {
                 continue;
