@@ -427,8 +427,12 @@ impl Search {
         };
         let mut is_paused = false;
         for slot in &row.wanted {
+            // One that nobody uses has no row yet, and is not paused for that.
             let row = limit(draft, &self.limit_name(&slot.key))?;
-            is_paused |= row.is_none_or(|row| row.slots() == 0);
+            is_paused |= row.is_none_or(|row| {
+                row.adopt(slot.maximum);
+                row.slots() == 0
+            });
         }
         row.passes = row.passes.saturating_add(1).min(PASSES_MAX);
         if row.passes == PASSES_MAX && !is_paused {
