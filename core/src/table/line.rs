@@ -93,6 +93,11 @@ impl WaitPlace {
         self.rank == 0
     }
 
+    /// The job's priority.
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
     /// When the job began to wait, and its turn among those that did then.
     pub const fn place(&self) -> Place {
         self.place
