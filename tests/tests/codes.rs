@@ -220,11 +220,6 @@ async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
     let floating = limit::Limit::FloatingConcurrency(FloatingConcurrencyLimit::default());
     call!("Limit.floating_concurrency", enqueue, wants(floating));
     call!(
-        "DropTenantHolders",
-        drop_tenant_holders,
-        DropTenantHoldersRequest::default()
-    );
-    call!(
         "ReportRefreshOutcome",
         report_refresh_outcome,
         ReportRefreshOutcomeRequest::default()
