@@ -138,11 +138,7 @@ fn limit_key(key: &str) -> LimitKey {
 }
 
 fn line_id() -> LineId {
-    LineId::of(&wanted(), 0)
-}
-
-fn wanted() -> Vec<Slot> {
-    vec![slot("a", 1), slot("b", 2)]
+    LineId::of([limit_key("a"), limit_key("b")].iter(), 0)
 }
 
 fn wait_place() -> WaitPlace {
@@ -263,6 +259,7 @@ fn limit_row() -> LimitRow {
         set: Some(2),
         is_paused: true,
         held: 1,
+        lines: 7,
         parked: Some(Head::first(wait_place())),
         lowest: Some((4, line_id())),
         tickets: 1,
@@ -271,7 +268,7 @@ fn limit_row() -> LimitRow {
 
 fn line_row() -> LineRow {
     LineRow {
-        wanted: wanted(),
+        wanted: vec![limit_key("a"), limit_key("b")],
         at: limit_key("b"),
         head: wait_place(),
         first: JobId::parse("j").unwrap(),

@@ -583,6 +583,7 @@ fn an_explanation_of_a_damaged_job_says_what_is_wrong_with_it() {
     };
     assert!(reason.contains("State row"), "{reason}");
     assert_eq!(at, Timestamp::from_millis(shard.now));
+    shard.settle();
     assert!(is_ready(&shard, "2"), "it gave its slot back");
 }
 
@@ -633,7 +634,8 @@ fn counting_anew_makes_a_row_that_cannot_be_read() {
     let before = row(&shard, "a");
     shard.damage(&Limits::key(&name("a")));
     let listed = page(&mut shard, "", None, 10);
-    assert_eq!((listed.limits.len(), listed.damaged), (0, 1));
+    let keys = listed.limits.iter().map(|limit| limit.key.as_str());
+    assert_eq!((keys.collect::<Vec<_>>(), listed.damaged), (vec!["b"], 1));
     let damaged = || Reply::Refused(Refusal::LimitDamaged(limit_key("a")));
     let of = ShowLimit {
         limit: name("a"),

@@ -508,10 +508,31 @@ fn a_job_that_was_set_aside_while_it_ran_gives_its_slots_back() {
     shard.damage(&state);
     shard.report(&task.id, success());
     assert_eq!(shard.status(&key), Status::Quarantined);
+    shard.settle();
     assert!(is_ready(&shard, "2"));
     assert_eq!(held(&shard, "a"), 1);
     assert_eq!(shard.restart(&key), Reply::Restarted);
     assert!(is_parked(&shard, "1"), "and wants them again");
+}
+
+#[test]
+fn two_damaged_jobs_one_that_runs_and_one_that_waits_for_it_stop_nobody() {
+    let mut shard = Shard::new();
+    enqueue(&mut shard, &["1", "2", "3"], &[("a", 1)]);
+    let task = shard.lease_one();
+    shard.is_damaged = true;
+    for id in ["1", "2"] {
+        let key = job("t", id);
+        let state = <silo_core::table::state::States as silo_core::table::Table>::key(&key);
+        shard.once_damaged.insert(key);
+        shard.damage(&state);
+    }
+    shard.report(&task.id, success());
+    shard.settle();
+    for id in ["1", "2"] {
+        assert_eq!(shard.status(&job("t", id)), Status::Quarantined);
+    }
+    assert!(is_ready(&shard, "3"));
 }
 
 #[test]

@@ -84,6 +84,9 @@ pub struct LimitRow {
     pub is_paused: bool,
     /// How many ready and leased jobs hold one.
     pub held: u32,
+    /// How many lines want one, wherever they are parked: while there are any, the maximum is not
+    /// forgotten.
+    pub lines: u32,
     /// The lines that are parked here.
     pub parked: Option<Head<WaitPlace>>,
     /// The lowest ticket of those that want a slot of this.
@@ -102,6 +105,7 @@ impl LimitRow {
             set: None,
             is_paused: false,
             held: 0,
+            lines: 0,
             parked: None,
             lowest: None,
             tickets: 0,
@@ -110,13 +114,17 @@ impl LimitRow {
 
     /// Whether there is anything to know: else there is no row.
     pub const fn is_used(&self) -> bool {
-        self.held > 0 || self.parked.is_some() || self.tickets > 0 || self.is_set()
+        self.is_wanted() || self.is_set()
     }
 
-    /// A job that wants a slot says how many there are, if nobody who is here has said it: nobody
-    /// holds one or waits here.
+    /// Whether anybody holds a slot or waits for one.
+    const fn is_wanted(&self) -> bool {
+        self.held > 0 || self.lines > 0
+    }
+
+    /// A job that wants a slot says how many there are, if nobody who is here has said it.
     pub const fn adopt(&mut self, maximum: u32) {
-        if self.held == 0 && self.parked.is_none() && self.tickets == 0 {
+        if !self.is_wanted() {
             self.maximum = maximum;
         }
     }

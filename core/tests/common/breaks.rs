@@ -450,9 +450,7 @@ pub const BREAKS: &[Break] = &[
         w.edit::<Lines>(&w.line(), |row| row.at = limit_key("b"));
     }),
     broken("SILO-LIMIT-3", "a line that is not its jobs'", |w| {
-        w.edit::<Lines>(&w.line(), |row| {
-            row.wanted.pop();
-        });
+        w.edit::<Lines>(&w.line(), |row| row.wanted = vec![limit_key("a")]);
     }),
     broken("SILO-LIMIT-3", "a mark above a line", |w| {
         w.edit::<Limits>(&w.limit("a"), |row| {
@@ -460,6 +458,13 @@ pub const BREAKS: &[Break] = &[
             row.parked = Some(head.raised(head.low.next()));
         });
     }),
+    broken(
+        "SILO-LIMIT-3",
+        "a line that is not counted where it is not parked",
+        |w| {
+            w.edit::<Limits>(&w.limit("b"), |row| row.lines = 0);
+        },
+    ),
     broken("SILO-LIMIT-3", "a limit that nobody uses", |w| {
         w.put::<Limits>(&w.limit("c"), &LimitRow::new(1));
     }),

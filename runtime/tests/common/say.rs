@@ -14,7 +14,8 @@ use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::table::job::JobKey;
 use silo_core::table::tenant::Queue;
 use silo_core::types::entropy::{Entropy, RequestId};
-use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::limit::{Limit, Slot};
+use silo_core::types::name::{JobId, LimitKey, Priority, TaskGroup, WorkerId};
 use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
@@ -53,6 +54,7 @@ pub fn job(tenant_name: &str, id: &str) -> JobKey {
 /// A job of group "g" with this id; safe to repeat unless `request` is taken away.
 pub fn plain(key: &JobKey) -> Enqueue {
     Enqueue {
+        limits: Vec::new(),
         tenant: key.tenant.clone(),
         id: Some(key.job.clone()),
         request: Some(RequestId([1; 16])),
@@ -89,6 +91,7 @@ pub fn imported(key: &JobKey, failures: u8) -> ImportJob {
         start_at: None,
         retry: Some(policy(3)),
         max_crashes: plain.max_crashes,
+        limits: Vec::new(),
         metadata: plain.metadata,
         payload: plain.payload,
         attempts: (0..failures).map(attempt).collect(),
@@ -96,6 +99,16 @@ pub fn imported(key: &JobKey, failures: u8) -> ImportJob {
 }
 
 /// Retries after 1 s, 2 s, … with jitter, so that entropy matters.
+/// Slots of some of three limits, a bit each; they have few.
+pub fn limits(wanted: u8) -> Vec<Limit> {
+    let limit = |(bit, (key, maximum)): (u8, (&str, u32))| {
+        let key = LimitKey::parse(key).unwrap();
+        (wanted & (1 << bit) != 0).then_some(Limit::Concurrency(Slot { key, maximum }))
+    };
+    let limits = [("a", 1), ("b", 2), ("c", 1)];
+    (0..).zip(limits).filter_map(limit).collect()
+}
+
 pub fn policy(retry_count: u32) -> RetryPolicy {
     RetryPolicy {
         retry_count,

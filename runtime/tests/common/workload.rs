@@ -34,6 +34,8 @@ pub enum Op {
         is_named: bool,
         is_large: bool,
         kept: Option<u16>,
+        /// Which of three limits it wants, a bit each.
+        wanted: u8,
     },
     /// Several at once, all or none.
     EnqueueAll(u8, u8),
@@ -98,7 +100,10 @@ pub fn op() -> impl Strategy<Value = Op> {
         proptest::option::weighted(0.3, 0..3000u16),
         proptest::option::weighted(0.6, 0..3u8),
         (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1)),
-        proptest::option::weighted(0.3, 0..6000u16),
+        (
+            proptest::option::weighted(0.3, 0..6000u16),
+            prop_oneof![Just(0), 0..8u8],
+        ),
     )
         .prop_map(
             |(
@@ -106,7 +111,7 @@ pub fn op() -> impl Strategy<Value = Op> {
                 delay,
                 retries,
                 (is_repeatable, is_named, is_large),
-                kept,
+                (kept, wanted),
             )| {
                 Op::Enqueue {
                     job,
@@ -118,6 +123,7 @@ pub fn op() -> impl Strategy<Value = Op> {
                     is_named,
                     is_large,
                     kept,
+                    wanted,
                 }
             },
         );
@@ -252,6 +258,7 @@ impl Op {
                 is_named,
                 is_large,
                 kept,
+                wanted,
             } => {
                 let mut enqueue = say::plain(&job_key(*job));
                 enqueue.queue.group = group_of(*group);
@@ -269,6 +276,7 @@ impl Op {
                 if *is_large {
                     enqueue.payload = Bytes::from(vec![*job; 5000]);
                 }
+                enqueue.limits = say::limits(*wanted);
                 let kept = kept.map(|kept| Millis::new(kept.into()));
                 enqueue.retention.succeeded = kept;
                 enqueue.retention.cancelled = kept;

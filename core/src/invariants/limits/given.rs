@@ -3,6 +3,9 @@
 use crate::invariants::StepInvariant;
 use crate::invariants::image::Image;
 use crate::shard::command::Command;
+use crate::table::limit::LimitName;
+use crate::types::limit::{Limit, slots_of};
+use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
 
 /// No limit is exceeded, and lowering one takes nothing from anybody.
@@ -14,17 +17,15 @@ pub const INVARIANT: StepInvariant = StepInvariant {
 };
 
 fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timestamp) -> Vec<String> {
-    // Each of several jobs may say another maximum, and hold for those after it.
-    let says_many = command
-        .is_none_or(|command| matches!(command, Command::EnqueueAll(_) | Command::Import(_)));
+    // Which one has said the maximum in between nobody knows.
+    let Some(command) = command else {
+        return Vec::new();
+    };
     let mut violations = Vec::new();
     for (name, row) in &after.limits {
-        let old = before.limits.get(name);
-        let held = old.map_or(0, |row| row.held);
-        let is_other = old.is_some_and(|old| old.slots() != row.slots());
-        if row.held > held && row.held > row.slots() && !(says_many && (is_other || old.is_none()))
-        {
-            let slots = row.slots();
+        let held = before.limits.get(name).map_or(0, |row| row.held);
+        let slots = row.slots().max(most_said(command, name));
+        if row.held > held && row.held > slots {
             violations.push(format!(
                 "{name:?}: {held} held, then {}, of {slots}",
                 row.held
@@ -32,4 +33,24 @@ fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timesta
         }
     }
     violations
+}
+
+/// The highest maximum that any of several jobs says which are taken together: it holds for those
+/// that come before the next one says another.
+fn most_said(command: &Command, name: &LimitName) -> u32 {
+    let most = |tenant: &Tenant, limits: &[Limit]| {
+        let slots = slots_of(limits).into_iter();
+        let of_key = slots.filter(|slot| slot.key == name.key && *tenant == name.tenant);
+        of_key.map(|slot| slot.maximum).max().unwrap_or(0)
+    };
+    let said = if let Command::EnqueueAll(all) = command {
+        let jobs = all.jobs.iter();
+        jobs.map(|job| most(&job.tenant, &job.limits)).max()
+    } else if let Command::Import(import) = command {
+        let jobs = import.jobs.iter();
+        jobs.map(|job| most(&job.tenant, &job.limits)).max()
+    } else {
+        None
+    };
+    said.unwrap_or(0)
 }

@@ -32,8 +32,7 @@ fn check(image: &Image) -> Vec<String> {
                 "{name:?}: {line:?}, with {count} jobs from {first:?}"
             ));
         }
-        let keys = || line.wanted.iter().map(|slot| &slot.key);
-        if !keys().any(|key| *key == line.at) || !keys().is_sorted() {
+        if !line.wanted.contains(&line.at) || !line.wanted.is_sorted() {
             violations.push(format!("{name:?} is parked at {}", line.at));
         }
         let row = ParkedRow {
@@ -64,7 +63,7 @@ fn check(image: &Image) -> Vec<String> {
         let of_line = image
             .lines
             .get(&name)
-            .map(|row| row.wanted.iter().map(|slot| &slot.key).collect());
+            .map(|row| row.wanted.iter().collect());
         if image.is_sound(key) && image.unreadable.is_empty() && of_line != Some(wanted) {
             violations.push(format!(
                 "{key:?} wants {:?}, and waits elsewhere",
@@ -82,8 +81,23 @@ fn marks(image: &Image) -> Vec<String> {
     for row in image.parked.keys() {
         counts.entry(&row.limit).or_default().push(row);
     }
+    let mut wanted: BTreeMap<LimitName, u32> = BTreeMap::new();
+    for (name, line) in &image.lines {
+        for key in &line.wanted {
+            let limit = LimitName {
+                tenant: name.tenant.clone(),
+                key: key.clone(),
+            };
+            let count = wanted.entry(limit).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
     let mut violations = Vec::new();
     for (name, row) in &image.limits {
+        let lines = wanted.remove(name).unwrap_or(0);
+        if lines != row.lines && image.unreadable.is_empty() {
+            violations.push(format!("{name:?}: {} lines counted of {lines}", row.lines));
+        }
         let rows = counts.remove(name).unwrap_or_default();
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         let known = row.parked.map_or(0, |head| head.count);

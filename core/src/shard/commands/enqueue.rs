@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use borsh::BorshSerialize;
 use bytes::Bytes;
 
-use crate::shard::draft::{Draft, Halt, damaged};
-use crate::shard::limits::newest;
+use crate::shard::draft::{Draft, Halt, damaged, gather};
+use crate::shard::limits::{ask, newest};
 use crate::shard::moves::{Entry, enter};
 use crate::shard::refusal::{QUEUES_MAX, Refusal};
 use crate::shard::reply::Reply;
@@ -194,6 +194,8 @@ pub(crate) fn decide_all(all: &EnqueueAll, draft: &mut Draft<'_>) -> Result<Repl
                 Ok(_) | Err(Halt::Refused(_)) => {}
             }
         }
+        let slots = slots_of(&enqueue.limits);
+        gather(&mut need, ask(draft, &enqueue.tenant, &slots))?;
     }
     need.settled()?;
     let mut taken = BTreeMap::new();
@@ -247,6 +249,7 @@ fn take(
     );
     state.retention = enqueue.retention;
     state.slots = slots_of(&enqueue.limits);
+    ask(draft, &key.tenant, &state.slots)?;
     newest(draft, &key.tenant, &state.slots)?;
     let start = enqueue.start_at.unwrap_or(now);
     enter(draft, &key, &mut state, Entry::At(start))?;

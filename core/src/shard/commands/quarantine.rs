@@ -5,7 +5,7 @@
 use crate::shard::decision::{Decision, Notice};
 use crate::shard::draft::{Damage, Draft, Halt, damaged};
 use crate::shard::limits::give;
-use crate::shard::limits::search::{LOOKS_MAX, search};
+use crate::shard::limits::search::search;
 use crate::shard::moves::leave;
 use crate::shard::refusal::{Gone, Refusal};
 use crate::shard::reply::Reply;
@@ -113,7 +113,9 @@ fn set_aside(damage: &Damage, draft: &mut Draft<'_>) -> Result<(), Halt> {
         },
     );
     draft.notice(Notice::Quarantined(key.clone(), reason));
-    search(draft, LOOKS_MAX)
+    // Whoever waits for what it held is looked at by a tick: it may be damaged as well, and what is
+    // set aside must not depend on that.
+    search(draft, 0)
 }
 
 /// Gives back what a job held whose state is lost, if its first bytes say that it ran, and if its

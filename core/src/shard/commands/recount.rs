@@ -15,9 +15,9 @@ use crate::shard::view::Need;
 use crate::table::job::JobKey;
 use crate::table::key::{Key, KeyRange};
 use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, Tickets};
-use crate::table::line::{Parked, ParkedKey};
+use crate::table::line::{Lines, Parked, ParkedKey};
 use crate::table::place::Head;
-use crate::table::state::Position;
+use crate::table::state::{Position, States};
 use crate::table::{Table as _, TableId};
 use crate::types::limit::Slot;
 use crate::types::name::LimitKey;
@@ -125,27 +125,45 @@ fn correct(draft: &mut Draft<'_>, name: &LimitName, said: Said) -> Result<bool, 
 /// A limit's row from all other rows that speak of it. What an operator had set is lost.
 fn anew(draft: &Draft<'_>, name: &LimitName, mut said: Said) -> Result<LimitRow, Halt> {
     let mut need = Need::default();
+    let lines = ask(&mut need, all(draft, name, &Lines::of_tenant(&name.tenant)))?;
     let parked = ask(&mut need, all(draft, name, &ParkedKey::all(name)))?.unwrap_or_default();
     let tickets = ask(&mut need, all(draft, name, &TicketKey::all(name)))?.unwrap_or_default();
     need.settled()?;
     let mut front: Option<Head<_>> = None;
-    for (key, value) in &parked {
-        let Ok(key) = Parked::read_key(key) else {
-            continue;
+    for head in parked
+        .iter()
+        .filter_map(|(key, _)| Parked::read_key(key).ok())
+    {
+        let head = head.head;
+        front = Some(front.map_or(Head::first(head), |front| front.with(head)));
+    }
+    let mut need = Need::default();
+    let mut wanting: u32 = 0;
+    let lines = lines.unwrap_or_default();
+    let lines = lines
+        .iter()
+        .filter_map(|(_, row)| Lines::read_row(row).ok());
+    for line in lines.filter(|line| line.wanted.contains(&name.key)) {
+        wanting = wanting.saturating_add(1);
+        let first = JobKey {
+            tenant: name.tenant.clone(),
+            job: line.first,
         };
-        front = Some(front.map_or(Head::first(key.head), |front| front.with(key.head)));
-        let row = Parked::read_row(value).ok();
-        let wanted = row.map(|row| row.wanted).unwrap_or_default();
-        for slot in wanted.iter().filter(|slot| slot.key == name.key) {
+        let state = ask(&mut need, draft.bytes(&States::key(&first)))?.flatten();
+        let state = state.and_then(|bytes| States::read_row(&bytes).ok());
+        let slots = state.map_or_else(Vec::new, |state| state.slots);
+        for slot in slots.iter().filter(|slot| slot.key == name.key) {
             said.hear(slot);
         }
     }
+    need.settled()?;
     let tickets = tickets
         .iter()
         .filter_map(|(key, _)| Tickets::read_key(key).ok());
     let tickets: Vec<TicketKey> = tickets.collect();
     Ok(LimitRow {
         held: said.held,
+        lines: wanting,
         parked: front,
         lowest: tickets.first().map(|key| (key.ticket, key.line)),
         tickets: u32::try_from(tickets.len()).unwrap_or(u32::MAX),

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::shard::decision::Notice;
-use crate::shard::draft::{Draft, Halt};
+use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::view::Need;
 use crate::table::Table;
 use crate::table::codec::encode;
 use crate::table::key::Key;
 use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets};
 use crate::table::line::{LineId, LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow};
 use crate::table::place::Head;
-use crate::types::limit::Slot;
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
 
@@ -90,20 +90,8 @@ pub(crate) fn replace(draft: &mut Draft<'_>, name: &LimitName, row: LimitRow) {
 }
 
 /// Whether a limit has a slot for a line. One that cannot be read has none for anybody.
-pub(crate) fn fits(
-    draft: &mut Draft<'_>,
-    tenant: &Tenant,
-    slot: &Slot,
-    line: LineId,
-) -> Result<bool, Halt> {
-    let name = LimitName {
-        tenant: tenant.clone(),
-        key: slot.key.clone(),
-    };
-    Ok(limit(draft, &name)?.is_some_and(|row| {
-        row.adopt(slot.maximum);
-        row.fits(Some(line))
-    }))
+pub(crate) fn fits(draft: &mut Draft<'_>, name: &LimitName, line: LineId) -> Result<bool, Halt> {
+    Ok(limit(draft, name)?.is_some_and(|row| row.fits(Some(line))))
 }
 
 /// A line. None if there is none, or it cannot be read.
@@ -136,10 +124,39 @@ pub(crate) fn put_line(
     after: Option<LineRow>,
 ) -> Result<(), Halt> {
     let before = line(draft, name)?;
+    want(draft, name, before.as_ref(), after.as_ref())?;
     park(draft, name, before.as_ref(), after.as_ref())?;
     issue(draft, name, before.as_ref(), after.as_ref())?;
     if let Some(kept) = draft.ledger.lines.get_mut(name) {
         kept.now = Some(after);
+    }
+    Ok(())
+}
+
+/// Limits know how many lines want them.
+fn want(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    before: Option<&LineRow>,
+    after: Option<&LineRow>,
+) -> Result<(), Halt> {
+    let (row, is_new) = match (before, after) {
+        (None, Some(row)) => (row, true),
+        (Some(row), None) => (row, false),
+        (None, None) | (Some(_), Some(_)) => return Ok(()),
+    };
+    let mut need = Need::default();
+    for key in &row.wanted {
+        gather(&mut need, limit(draft, &of(name, key)).map(|_| ()))?;
+    }
+    need.settled()?;
+    for key in &row.wanted {
+        if let Some(limit) = limit(draft, &of(name, key))? {
+            limit.lines = match is_new {
+                true => limit.lines.saturating_add(1),
+                false => limit.lines.saturating_sub(1),
+            };
+        }
     }
     Ok(())
 }
@@ -150,10 +167,7 @@ fn park(
     before: Option<&LineRow>,
     after: Option<&LineRow>,
 ) -> Result<(), Halt> {
-    let place = |row: &LineRow| {
-        let wanted = row.wanted.clone();
-        (row.at.clone(), row.head, row.first.clone(), wanted)
-    };
+    let place = |row: &LineRow| (row.at.clone(), row.head, row.first.clone());
     if before.map(place) == after.map(place) {
         return Ok(());
     }
@@ -195,8 +209,8 @@ fn issue(
         return Ok(());
     }
     let wanted = before.or(after).map(|row| row.wanted.clone());
-    for slot in wanted.unwrap_or_default() {
-        let limit_name = of(name, &slot.key);
+    for key in wanted.unwrap_or_default() {
+        let limit_name = of(name, &key);
         let row_of = |ticket| TicketKey {
             limit: limit_name.clone(),
             ticket,

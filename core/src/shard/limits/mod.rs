@@ -47,9 +47,7 @@ pub(crate) fn take_or_wait(
     if state.slots.is_empty() {
         return Ok(Way::Ready);
     }
-    if !load(draft, &key.tenant, &state.slots)? {
-        return Ok(Way::Later);
-    }
+    ask(draft, &key.tenant, &state.slots)?;
     let mut shut: Option<LimitKey> = None;
     let mut is_parked_on = None;
     for slot in &state.slots {
@@ -81,9 +79,10 @@ fn join(
     at: LimitKey,
     place: WaitPlace,
 ) -> Result<LineId, Halt> {
-    let (name, known) = find_line(draft, &key.tenant, slots)?;
+    let wanted: Vec<LimitKey> = slots.iter().map(|slot| slot.key.clone()).collect();
+    let (name, known) = find_line(draft, &key.tenant, &wanted)?;
     let mut row = known.unwrap_or_else(|| LineRow {
-        wanted: Vec::new(),
+        wanted,
         at,
         head: place,
         first: key.job.clone(),
@@ -91,7 +90,6 @@ fn join(
         passes: 0,
         ticket: None,
     });
-    row.wanted = slots.to_vec();
     row.count = row.count.saturating_add(1);
     if place <= row.head {
         row.head = place;
@@ -106,25 +104,19 @@ fn join(
 fn find_line(
     draft: &mut Draft<'_>,
     tenant: &Tenant,
-    wanted: &[Slot],
+    wanted: &[LimitKey],
 ) -> Result<(LineName, Option<LineRow>), Halt> {
     let mut n = 0;
     loop {
         let name = LineName {
             tenant: tenant.clone(),
-            id: LineId::of(wanted, n),
+            id: LineId::of(wanted.iter(), n),
         };
         match line(draft, &name)? {
-            Some(row) if !are_same(&row.wanted, wanted) && n < u8::MAX => n = n.saturating_add(1),
-            known => return Ok((name, known)),
+            Some(row) if row.wanted != wanted && n < u8::MAX => n = n.saturating_add(1),
+            known => return Ok((name, known.filter(|row| row.wanted == wanted))),
         }
     }
-}
-
-/// Whether these are slots of the same limits.
-fn are_same(some: &[Slot], others: &[Slot]) -> bool {
-    let keys = some.iter().map(|slot| &slot.key);
-    keys.eq(others.iter().map(|slot| &slot.key))
 }
 
 /// Gives back a slot of each. Whoever waits for one is looked at when the command ends.
@@ -205,10 +197,10 @@ pub(crate) fn quit(
     let wanted = row.wanted.clone();
     let rest = without(draft, &name, row, place)?;
     if rest.is_none() && ticket.is_some() {
-        for slot in wanted {
+        for key in wanted {
             draft.ledger.free(LimitName {
                 tenant: name.tenant.clone(),
-                key: slot.key,
+                key,
             });
         }
     }
@@ -311,17 +303,27 @@ pub(crate) fn newest(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> 
     Ok(())
 }
 
-/// Loads the rows of limits at once. False if one of them cannot be read.
-fn load(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<bool, Halt> {
+/// Asks at once for what a way in or out needs of limits. Whoever moves several jobs asks for all of
+/// them first.
+pub(crate) fn ask(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<(), Halt> {
+    if slots.is_empty() {
+        return Ok(());
+    }
     let mut need = Need::default();
-    let mut is_readable = true;
+    gather(&mut need, load(draft, tenant, slots))?;
+    let wanted: Vec<LimitKey> = slots.iter().map(|slot| slot.key.clone()).collect();
+    gather(&mut need, find_line(draft, tenant, &wanted).map(|_| ()))?;
+    need.settled()
+}
+
+/// Loads the rows of limits at once.
+fn load(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<(), Halt> {
+    let mut need = Need::default();
     for slot in slots {
-        let found = limit(draft, &name(tenant, &slot.key)).map(|row| row.is_some());
-        is_readable &= !matches!(found, Ok(false));
+        let found = limit(draft, &name(tenant, &slot.key));
         gather(&mut need, found.map(|_| ()))?;
     }
-    need.settled()?;
-    Ok(is_readable)
+    need.settled()
 }
 
 pub(crate) fn name(tenant: &Tenant, key: &LimitKey) -> LimitName {

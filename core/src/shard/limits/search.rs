@@ -18,7 +18,6 @@ use crate::table::line::{LineId, LineName, LineRow, Parked, ParkedKey, ParkedRow
 use crate::table::line::{WaiterKey, Waiters};
 use crate::table::state::Position;
 use crate::table::{Table, TableId};
-use crate::types::limit::Slot;
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
 
@@ -153,8 +152,7 @@ impl Search {
                 row.passes = 0;
                 let wanted = row.wanted.clone();
                 put_line(draft, &holder, Some(row))?;
-                let others = wanted.into_iter().map(|slot| slot.key);
-                todo.extend(others.filter(|key| all.insert(key.clone())));
+                todo.extend(wanted.into_iter().filter(|key| all.insert(key.clone())));
             }
         }
         Ok(all)
@@ -221,9 +219,11 @@ impl Search {
         }
         let slots = slots.min(left).min(PAGE);
         for (index, ((head, _, id), row)) in self.candidates.iter().enumerate() {
-            for slot in &row.wanted {
-                let limit = limit(draft, &name(&self.tenant, &slot.key));
-                gather(&mut need, limit.map(|_| ()))?;
+            for key in &row.wanted {
+                gather(
+                    &mut need,
+                    limit(draft, &name(&self.tenant, key)).map(|_| ()),
+                )?;
             }
             if index >= slots {
                 continue;
@@ -251,7 +251,7 @@ impl Search {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.waiting = lane.waiting.saturating_sub(1);
         }
-        if !self.fits_at(draft, id, &key)? {
+        if !fits(draft, &name(&self.tenant, &key), id)? {
             return self.narrow(draft, &key);
         }
         *left = left.saturating_sub(1);
@@ -305,20 +305,14 @@ impl Search {
         Ok(())
     }
 
-    /// Whether the limit where a line is parked has a slot for it.
-    fn fits_at(&self, draft: &mut Draft<'_>, id: LineId, at: &LimitKey) -> Result<bool, Halt> {
-        let row = limit(draft, &self.limit_name(at))?;
-        Ok(row.is_some_and(|row| row.fits(Some(id))))
-    }
-
     fn is_runnable(
         &self,
         draft: &mut Draft<'_>,
         id: LineId,
-        wanted: &[Slot],
+        wanted: &[LimitKey],
     ) -> Result<bool, Halt> {
-        for slot in wanted {
-            if !fits(draft, &self.tenant, slot, id)? {
+        for key in wanted {
+            if !fits(draft, &name(&self.tenant, key), id)? {
                 return Ok(false);
             }
         }
@@ -377,8 +371,8 @@ impl Search {
             rest.ticket = None;
         }
         if !had_turn && rest.is_none() && ticket.is_some() {
-            for slot in &wanted {
-                draft.ledger.free(self.limit_name(&slot.key));
+            for key in &wanted {
+                draft.ledger.free(self.limit_name(key));
             }
         }
         put_line(draft, &name, rest.clone())?;
@@ -390,7 +384,7 @@ impl Search {
     /// there. Its place, its passes and its ticket stay.
     fn move_blocked(&mut self, draft: &mut Draft<'_>) -> Result<(), Halt> {
         for (id, key) in std::mem::take(&mut self.blocked) {
-            if !self.fits_at(draft, id, &key)? {
+            if !fits(draft, &name(&self.tenant, &key), id)? {
                 continue;
             }
             let line_name = self.line_name(id);
@@ -398,9 +392,9 @@ impl Search {
                 continue;
             };
             let mut blocking = None;
-            for slot in &row.wanted {
-                if !fits(draft, &self.tenant, slot, id)? {
-                    blocking = Some(slot.key.clone());
+            for wanted in &row.wanted {
+                if !fits(draft, &name(&self.tenant, wanted), id)? {
+                    blocking = Some(wanted.clone());
                     break;
                 }
             }
@@ -427,13 +421,9 @@ impl Search {
             return Ok(());
         };
         let mut is_paused = false;
-        for slot in &row.wanted {
-            // One that nobody uses has no row yet, and is not paused for that.
-            let row = limit(draft, &self.limit_name(&slot.key))?;
-            is_paused |= row.is_none_or(|row| {
-                row.adopt(slot.maximum);
-                row.slots() == 0
-            });
+        for key in &row.wanted {
+            let row = limit(draft, &self.limit_name(key))?;
+            is_paused |= row.is_none_or(|row| row.slots() == 0);
         }
         row.passes = row.passes.saturating_add(1).min(PASSES_MAX);
         if row.passes == PASSES_MAX && !is_paused {

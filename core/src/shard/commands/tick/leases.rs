@@ -3,6 +3,7 @@
 use crate::shard::commands::tick::is_readable;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, damaged, gather};
+use crate::shard::limits::ask;
 use crate::shard::moves::leave;
 use crate::shard::settle::{after_crash, close_attempt, give_back};
 use crate::shard::soft::SoftStep;
@@ -42,6 +43,7 @@ pub(crate) fn expire(draft: &mut Draft<'_>, key: &JobKey) -> Result<(), Halt> {
     let job = draft
         .job(key)?
         .ok_or_else(|| damaged(key, "its job row is missing"))?;
+    ask(draft, &key.tenant, &state.slots)?;
     let before = state.status();
     leave(draft, key, &state)?;
     let losses_max = job.max_crashes.saturating_mul(LOSSES_PER_CRASH);

@@ -4,6 +4,7 @@
 use crate::shard::commands::tick::is_readable;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::limits::ask;
 use crate::shard::moves::{Entry, enter, leave, remove};
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
@@ -47,6 +48,11 @@ fn start(draft: &mut Draft<'_>, tenant: &Tenant, head: Option<Head>) -> Result<(
     let Some(mut page) = read::<Dues>(draft, tenant, head, stands, |_| 1)? else {
         return Ok(());
     };
+    let mut need = Need::default();
+    for state in page.jobs.iter().filter_map(|found| found.state.as_ref()) {
+        gather(&mut need, ask(draft, tenant, &state.slots))?;
+    }
+    need.settled()?;
     for Found { place, key, state } in &page.jobs {
         let Some(state) = state else {
             drop_row::<Dues>(draft, key, *place);
