@@ -1,4 +1,4 @@
-//! Limits over the wire: no more run at once than may, nobody is forgotten, operators see and say.
+//! Limits over the wire: no more run at once than may, and nobody is forgotten.
 
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)]
