@@ -399,11 +399,21 @@ fn a_newcomer_does_not_pass_those_that_wait() {
 /// then one slot of each is kept for it.
 #[test]
 fn whoever_is_passed_over_too_often_gets_a_ticket_and_runs() {
+    runs_though_always_one_is_busy(&[("a", 1), ("b", 1)]);
+}
+
+/// A limit without a row is not one that is paused.
+#[test]
+fn so_does_whoever_wants_a_limit_besides_that_nobody_uses() {
+    runs_though_always_one_is_busy(&[("a", 1), ("b", 1), ("unused", 1)]);
+}
+
+fn runs_though_always_one_is_busy(limits: &[(&str, u32)]) {
     let mut shard = Shard::new();
     enqueue(&mut shard, &["a0"], &[("a", 1)]);
     enqueue(&mut shard, &["b0"], &[("b", 1)]);
     let mut tasks = shard.lease(9);
-    enqueue(&mut shard, &["both"], &[("a", 1), ("b", 1)]);
+    enqueue(&mut shard, &["both"], limits);
     for number in 1..=PASSES_MAX + 4 {
         enqueue(&mut shard, &[&format!("a{number}")], &[("a", 1)]);
         enqueue(&mut shard, &[&format!("b{number}")], &[("b", 1)]);

@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use common::{
     Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
-    lease_job, limited, of_tenant, plain, queue, report, request, retrying, success, tenant,
+    lease_job, limit_key, limited, of_tenant, plain, queue, report, request, retrying, success,
+    tenant,
 };
 use proptest::prelude::*;
 use silo_core::shard::command::{Command, Stamp};
@@ -23,7 +24,10 @@ use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use silo_core::shard::commands::import::{Import, ImportAttempt, ImportJob};
 use silo_core::shard::commands::inspect::ListSetAside;
 use silo_core::shard::commands::list::{IdPrefix, List};
+use silo_core::shard::commands::list_limits::ListLimits;
 use silo_core::shard::commands::report::Outcome;
+use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
+use silo_core::shard::commands::show_limit::ShowLimit;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
 use silo_core::shard::refusal::Refusal;
@@ -34,6 +38,7 @@ use silo_core::table::Table as _;
 use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::job::JobKey;
 use silo_core::table::key::{Key, KeyRange, successor};
+use silo_core::table::limit::LimitName;
 use silo_core::table::state::{States, Status};
 use silo_core::types::limit::Limit;
 use silo_core::types::task::TaskId;
@@ -215,6 +220,11 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
     let mut keys: Vec<_> = shard.image().states.into_keys().collect();
     keys.push(job("t0", "nobody"));
     let key = &keys[pick % keys.len()];
+    let limit = |of| LimitName {
+        tenant: key.tenant.clone(),
+        key: limit_key(of),
+    };
+    let set = |limit, change| Command::SetLimit(SetLimit { limit, change });
     let mut commands = vec![
         Command::Enqueue(Box::new(plain("new"))),
         Command::Enqueue(Box::new(limited("new", &[("a", 1), ("b", 9), ("c", 9)]))),
@@ -251,6 +261,22 @@ fn commands(shard: &Shard, tasks: &[TaskId], pick: usize, tasks_max: u32) -> Vec
         }),
         get(key),
         Command::Result(key.clone()),
+        Command::Explain(key.clone()),
+        Command::ListLimits(ListLimits {
+            tenant: key.tenant.clone(),
+            prefix: String::new(),
+            after: None,
+            limits_max: tasks_max,
+        }),
+        Command::ShowLimit(ShowLimit {
+            limit: limit("a"),
+            holders_max: tasks_max,
+            holders_after: None,
+            waiters_max: tasks_max,
+        }),
+        set(limit("a"), LimitChange::Maximum(tasks_max)),
+        set(limit("b"), LimitChange::Pause),
+        Command::RecountLimits(key.tenant.clone()),
         Command::Tick,
     ];
     if let Some(task) = tasks.get(pick % tasks.len().max(1)) {

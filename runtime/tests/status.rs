@@ -7,6 +7,7 @@ mod common;
 use silo_core::shard::refusal::{Gone, ImportFault, Refusal};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status as Stands;
+use silo_core::types::name::LimitKey;
 use silo_core::types::task::TaskId;
 use silo_runtime::executor::replies::Failure;
 use silo_runtime::node::NodeError;
@@ -129,9 +130,30 @@ fn refusals_about_a_tenant() {
         "TENANT_DAMAGED",
     );
     is(
+        Refusal::TooManyToCount(tenant.clone()),
+        Code::FailedPrecondition,
+        "TOO_MANY_TO_COUNT",
+    );
+    is(
         Refusal::TooManyQueues { tenant },
         Code::ResourceExhausted,
         "TOO_MANY_QUEUES",
+    );
+}
+
+#[test]
+fn refusals_about_a_limit() {
+    let limit = LimitKey::parse("k").expect("a key");
+    is(
+        Refusal::LimitDamaged(limit.clone()),
+        Code::Internal,
+        "LIMIT_DAMAGED",
+    );
+    let key = key();
+    is(
+        Refusal::LimitFull { key, limit },
+        Code::FailedPrecondition,
+        "LIMIT_FULL",
     );
 }
 

@@ -3,9 +3,10 @@
 use silo_runtime::proto::report_outcome_request::Outcome;
 use silo_runtime::proto::serialized_bytes::Encoding;
 use silo_runtime::proto::{
-    CancelJobRequest, DeleteJobRequest, EnqueueRequest, ExpediteJobRequest, Failure, GetJobRequest,
-    GetJobResultRequest, HeartbeatRequest, ImportJobRequest, LeaseTaskRequest, LeaseTasksRequest,
-    ReportOutcomeRequest, RestartJobRequest, SerializedBytes, Task,
+    CancelJobRequest, ConcurrencyLimit, DeleteJobRequest, EnqueueRequest, ExpediteJobRequest,
+    Failure, GetJobRequest, GetJobResultRequest, HeartbeatRequest, ImportJobRequest,
+    LeaseTaskRequest, LeaseTasksRequest, Limit, ReportOutcomeRequest, RestartJobRequest,
+    SerializedBytes, Task, limit,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -46,6 +47,18 @@ pub fn enqueue(id: &str) -> EnqueueRequest {
         task_group: GROUP.to_owned(),
         ..EnqueueRequest::default()
     }
+}
+
+/// Limits of a job: keys, and how many slots each has.
+#[must_use]
+pub fn limits(limits: &[(&str, u32)]) -> Vec<Limit> {
+    let limit = |(key, max_concurrency): &(&str, u32)| Limit {
+        limit: Some(limit::Limit::Concurrency(ConcurrencyLimit {
+            key: (*key).to_owned(),
+            max_concurrency: *max_concurrency,
+        })),
+    };
+    limits.iter().map(limit).collect()
 }
 
 /// Asks for a job, with its attempts.

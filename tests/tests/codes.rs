@@ -205,31 +205,20 @@ async fn of_leases() -> Result<(), Trouble> {
 async fn of_what_is_not_there_yet() -> Result<(), Trouble> {
     let server = Server::start(Setup::default()).await?;
     let mut c = server.client().await?;
-    let limits = vec![Limit {
-        limit: Some(limit::Limit::Concurrency(ConcurrencyLimit {
-            key: "k".to_owned(),
-            max_concurrency: 1,
-        })),
-    }];
+    let wants = |limit| EnqueueRequest {
+        limits: vec![Limit { limit: Some(limit) }],
+        ..enqueue("a")
+    };
     let mut got: Vec<(&str, Result<(), Status>)> = Vec::new();
     macro_rules! call {
         ($name:expr, $method:ident, $request:expr) => {
             got.push(($name, c.$method($request).await.map(|_| ())));
         };
     }
-    call!(
-        "EnqueueRequest.limits",
-        enqueue,
-        EnqueueRequest {
-            limits,
-            ..enqueue("a")
-        }
-    );
-    call!(
-        "DropTenantHolders",
-        drop_tenant_holders,
-        DropTenantHoldersRequest::default()
-    );
+    let rate = limit::Limit::RateLimit(GubernatorRateLimit::default());
+    call!("Limit.rate_limit", enqueue, wants(rate));
+    let floating = limit::Limit::FloatingConcurrency(FloatingConcurrencyLimit::default());
+    call!("Limit.floating_concurrency", enqueue, wants(floating));
     call!(
         "ReportRefreshOutcome",
         report_refresh_outcome,

@@ -5,8 +5,8 @@
 
 use silo_runtime::proto::{
     AttemptStatus, ConcurrencyLimit, EnqueueRequest, GetJobRequest, GetNodeInfoRequest,
-    ImportAttempt, ImportJobRequest, ImportJobResult, ImportJobsRequest, JobStatus, Limit,
-    RetryPolicy, limit,
+    GubernatorRateLimit, ImportAttempt, ImportJobRequest, ImportJobResult, ImportJobsRequest,
+    JobStatus, Limit, RetryPolicy, limit,
 };
 use silo_tests::messages::{
     GROUP, PAYLOAD, bytes, cancel, data, delete, enqueue, failure, get, import, lease, lease_one,
@@ -183,12 +183,15 @@ async fn each_bad_job_is_told_and_the_others_come_in() -> Result<(), Trouble> {
     use AttemptStatus::{Cancelled, Running, Succeeded};
     let server = Server::start(Setup::default()).await?;
     let c = &mut server.client().await?;
-    let limits = vec![Limit {
-        limit: Some(limit::Limit::Concurrency(ConcurrencyLimit {
-            key: "k".to_owned(),
-            max_concurrency: 1,
-        })),
-    }];
+    let wants = |limit| ImportJobRequest {
+        limits: vec![Limit { limit: Some(limit) }],
+        ..import("bad")
+    };
+    let concurrency = limit::Limit::Concurrency(ConcurrencyLimit {
+        key: String::new(),
+        max_concurrency: 1,
+    });
+    let rate = limit::Limit::RateLimit(GubernatorRateLimit::default());
     let broken = |change: fn(&mut ImportJobRequest)| {
         let mut job = import("bad");
         change(&mut job);
@@ -255,11 +258,12 @@ async fn each_bad_job_is_told_and_the_others_come_in() -> Result<(), Trouble> {
             "attempts is 1001 attempts, but must be at most 1000 attempts",
         ),
         (
-            ImportJobRequest {
-                limits,
-                ..import("bad")
-            },
-            "ImportJobRequest.limits is not implemented by this server yet",
+            wants(concurrency),
+            "limits.key is 0 bytes long, but must be 1 to 256 bytes",
+        ),
+        (
+            wants(rate),
+            "Limit.rate_limit is not implemented by this server yet",
         ),
     ];
     let mut jobs = Vec::new();

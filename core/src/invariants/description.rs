@@ -66,6 +66,11 @@ fn may_go(
             | Command::Result(_)
             | Command::List(_)
             | Command::ListSetAside(_)
+            | Command::Explain(_)
+            | Command::ListLimits(_)
+            | Command::ShowLimit(_)
+            | Command::SetLimit(_)
+            | Command::RecountLimits(_)
             | Command::SetAside(_),
         ) => false,
     }

@@ -62,6 +62,11 @@ fn revives(command: &Command, key: &JobKey) -> bool {
         | Command::Result(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::Explain(_)
+        | Command::ListLimits(_)
+        | Command::ShowLimit(_)
+        | Command::SetLimit(_)
+        | Command::RecountLimits(_)
         | Command::SetAside(_)
         | Command::Tick => false,
     }

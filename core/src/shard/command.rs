@@ -7,11 +7,15 @@ use crate::shard::commands::inspect::{Get, ListSetAside};
 use crate::shard::commands::lease::Lease;
 use crate::shard::commands::lease_job::LeaseJob;
 use crate::shard::commands::list::List;
+use crate::shard::commands::list_limits::ListLimits;
 use crate::shard::commands::quarantine::SetAside;
 use crate::shard::commands::report::Report;
+use crate::shard::commands::set_limit::SetLimit;
+use crate::shard::commands::show_limit::ShowLimit;
 use crate::table::job::JobKey;
 use crate::types::entropy::Entropy;
 use crate::types::retention::Retention;
+use crate::types::tenant::Tenant;
 use crate::types::time::Now;
 
 /// Something to decide.
@@ -47,6 +51,16 @@ pub enum Command {
     List(List),
     /// Show jobs that were set aside.
     ListSetAside(ListSetAside),
+    /// Say why a job does not run.
+    Explain(JobKey),
+    /// Show a tenant's limits.
+    ListLimits(ListLimits),
+    /// Show a limit, who holds its slots and who waits for one.
+    ShowLimit(ShowLimit),
+    /// Say how many slots a limit has, whatever enqueues say, or pause it.
+    SetLimit(SetLimit),
+    /// Count anew what a tenant's jobs hold.
+    RecountLimits(Tenant),
     /// Set a job aside whose data cannot be read. No caller sends this: the driver does.
     SetAside(SetAside),
     /// Time has passed.
@@ -75,6 +89,11 @@ impl Command {
             | Self::Delete(_)
             | Self::List(_)
             | Self::ListSetAside(_)
+            | Self::Explain(_)
+            | Self::ListLimits(_)
+            | Self::ShowLimit(_)
+            | Self::SetLimit(_)
+            | Self::RecountLimits(_)
             | Self::Get(_)
             | Self::Result(_)
             | Self::SetAside(_)

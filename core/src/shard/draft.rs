@@ -56,6 +56,15 @@ pub(crate) fn gather(need: &mut Need, part: Result<(), Halt>) -> Result<(), Halt
     }
 }
 
+/// What one part of a command has read; none when it is missing rows, which are added to what
+/// others are missing.
+pub(crate) fn ask<T>(need: &mut Need, part: Result<T, Halt>) -> Result<Option<T>, Halt> {
+    match part {
+        Ok(read) => Ok(Some(read)),
+        Err(halt) => gather(need, Err(halt)).map(|()| None),
+    }
+}
+
 /// A job whose rows cannot be relied on.
 pub(crate) struct Damage {
     /// Which job.

@@ -11,7 +11,7 @@
 //! * [`view`]: how rows are read, and what a missing row is
 //! * [`draft`]: a decision in the making
 //! * [`moves`]: the one way into a queue, the one way out, the one way to a lease
-//! * [`limits`]: who gets a slot, and who is next
+//! * [`limits`]: who gets a slot, and who is next; [`seen`]: what operators see of it
 //! * [`settle`]: what becomes of a job when an attempt of it is over
 //! * [`soft`], [`ring`]: hints that may be lost at any instant
 
@@ -25,14 +25,15 @@ mod moves;
 pub mod refusal;
 pub mod reply;
 mod ring;
+pub mod seen;
 mod settle;
 pub mod soft;
 pub mod view;
 
 use crate::shard::command::{Command, Stamp};
 use crate::shard::commands::{
-    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, list,
-    quarantine, report, restart, tick,
+    cancel, delete, enqueue, expedite, explain, heartbeat, import, inspect, lease, lease_job, list,
+    list_limits, quarantine, recount, report, restart, set_limit, show_limit, tick,
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
@@ -72,6 +73,11 @@ pub fn decide(
         Command::ListSetAside(list) => inspect::list_set_aside(list, &draft),
         Command::Get(get) => inspect::get(get, &draft),
         Command::Result(key) => inspect::result(key, &draft),
+        Command::Explain(key) => explain::explain(key, &mut draft),
+        Command::ListLimits(list) => list_limits::list(list, &draft),
+        Command::ShowLimit(show) => show_limit::show(show, &draft),
+        Command::SetLimit(set) => set_limit::decide(set, &mut draft),
+        Command::RecountLimits(tenant) => recount::decide(tenant, &mut draft),
         Command::SetAside(aside) => quarantine::judge(aside, &draft),
         Command::Tick => tick::decide(&mut draft),
     };

@@ -1,6 +1,7 @@
 //! Why a command was not done. Every refusal has one code, a stable machine-readable reason and a
 //! sentence that says what to do.
 
+use crate::shard::commands::recount::RECOUNTED_MAX;
 use crate::table::job::JobKey;
 use crate::table::state::{Position, Status};
 use crate::types::name::{JobId, LimitKey};
@@ -94,6 +95,18 @@ pub enum Refusal {
     /// The job was set aside.
     #[error("job is quarantined: a row of it is damaged; an operator can delete it or restart it")]
     Quarantined(JobKey),
+    /// A limit's row is damaged.
+    #[error(
+        "the row of limit {0} is damaged: its jobs are safe but none starts; count the tenant's \
+         limits anew to mend it"
+    )]
+    LimitDamaged(LimitKey),
+    /// A tenant holds too much to be counted in one command.
+    #[error(
+        "tenant {0} has more than {RECOUNTED_MAX} jobs that run or are ready, or as many limits: \
+         too many to be counted anew at once"
+    )]
+    TooManyToCount(Tenant),
     /// The tenant's row is damaged.
     #[error(
         "the row of tenant {0} is damaged: its jobs are safe but cannot be reached; see the log"
@@ -163,10 +176,11 @@ impl Refusal {
             | Self::NotExpeditable(..)
             | Self::AlreadyReady(_)
             | Self::NotImportable(..)
+            | Self::TooManyToCount(_)
             | Self::Quarantined(_) => RefusalCode::FailedPrecondition,
             Self::InBatch { refusal, .. } => refusal.code(),
             Self::TooManyQueues { .. } => RefusalCode::ResourceExhausted,
-            Self::TenantDamaged(_) => RefusalCode::Internal,
+            Self::LimitDamaged(_) | Self::TenantDamaged(_) => RefusalCode::Internal,
         }
     }
 
@@ -200,6 +214,8 @@ impl Refusal {
             Self::InBatch { refusal, .. } => refusal.reason(),
             Self::Quarantined(_) => "JOB_QUARANTINED",
             Self::TooManyQueues { .. } => "TOO_MANY_QUEUES",
+            Self::LimitDamaged(_) => "LIMIT_DAMAGED",
+            Self::TooManyToCount(_) => "TOO_MANY_TO_COUNT",
             Self::TenantDamaged(_) => "TENANT_DAMAGED",
         }
     }
@@ -222,7 +238,10 @@ impl Refusal {
             | Self::NotImportable(key, _)
             | Self::Quarantined(key) => Some(&key.job),
             Self::InBatch { refusal, .. } => refusal.job(),
-            Self::TooManyQueues { .. } | Self::TenantDamaged(_) => None,
+            Self::TooManyQueues { .. }
+            | Self::LimitDamaged(_)
+            | Self::TooManyToCount(_)
+            | Self::TenantDamaged(_) => None,
         }
     }
 

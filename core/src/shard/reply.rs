@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::shard::refusal::Refusal;
+use crate::shard::seen::{Explanation, LimitPage, LimitShown};
 use crate::table::attempt::Attempt;
 use crate::table::job::{JobKey, JobRow};
 use crate::table::key::Key;
@@ -49,6 +50,19 @@ pub enum Reply {
     Listed(Listing),
     /// Jobs that were set aside.
     SetAside(Vec<SetAsideView>),
+    /// Why a job does not run, or that it does; and the queue it is ready in when it is.
+    Explained(Queue, Explanation),
+    /// A page of a tenant's limits.
+    Limits(LimitPage),
+    /// A limit, who holds its slots and who waits for one.
+    Limit(Box<LimitShown>),
+    /// What was said of a limit holds from now on.
+    LimitSet,
+    /// What the tenant's jobs hold was counted anew.
+    Recounted {
+        /// Limits that had counted otherwise, or had a row that could not be read.
+        differed: u64,
+    },
     /// A job as it stands.
     Job(Box<JobView>),
     /// How a job ended.
@@ -82,6 +96,11 @@ impl Reply {
             | Self::Imported(_)
             | Self::Listed(_)
             | Self::SetAside(_)
+            | Self::Explained(..)
+            | Self::Limits(_)
+            | Self::Limit(_)
+            | Self::LimitSet
+            | Self::Recounted { .. }
             | Self::Ticked
             | Self::Refused(_)
             | Self::Again => Vec::new(),

@@ -11,6 +11,8 @@ use crate::table::codec::Row;
 use crate::table::key::{Key, KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, within};
 use crate::table::line::{LineId, WaitPlace};
 use crate::table::place::Head;
+use crate::table::ready::ReadyKey;
+use crate::table::running::Runnings;
 use crate::table::{Table, TableId};
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
@@ -37,6 +39,13 @@ pub struct LimitName {
 const KIND_SLOTS: u8 = 1;
 
 impl LimitName {
+    /// Whether this is the key of a row that may be of a job that holds a slot: a lease of its
+    /// tenant, or a ready job.
+    pub fn may_hold(&self, key: &Key) -> bool {
+        Runnings::of_tenant(&self.tenant).contains(key)
+            || ReadyKey::of_tenant(&self.tenant).contains(key)
+    }
+
     /// The limits of a tenant whose keys begin so.
     pub fn of_tenant(tenant: &Tenant, prefix: &str) -> KeyRange {
         let mut writer = KeyWriter::new(TableId::Limit.byte());

@@ -92,6 +92,11 @@ impl WaitPlace {
         self.rank == 0
     }
 
+    /// The job's priority.
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
     /// When the job began to wait, and its turn among those that did then.
     pub const fn place(&self) -> Place {
         self.place
@@ -207,6 +212,15 @@ pub struct LineName {
     pub tenant: Tenant,
     /// Which.
     pub id: LineId,
+}
+
+impl Lines {
+    /// Every line of a tenant.
+    pub fn of_tenant(tenant: &Tenant) -> KeyRange {
+        let mut writer = KeyWriter::new(Self::ID.byte());
+        tenant.write(&mut writer);
+        within(&writer.finish())
+    }
 }
 
 impl KeyParts for LineName {

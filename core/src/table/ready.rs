@@ -45,6 +45,13 @@ impl ReadyKey {
         }
     }
 
+    /// Every row of a tenant.
+    pub fn of_tenant(tenant: &Tenant) -> KeyRange {
+        let mut writer = KeyWriter::new(TableId::Ready.byte());
+        tenant.write(&mut writer);
+        within(&writer.finish())
+    }
+
     /// Every row of a queue from a place on.
     pub fn from(tenant: &Tenant, queue: &Queue, low: Place) -> KeyRange {
         let whole = within(&queue_prefix(tenant, queue).finish());

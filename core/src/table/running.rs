@@ -5,7 +5,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
 use crate::table::job::JobKey;
+use crate::table::key::{KeyParts as _, KeyRange, KeyWriter, within};
 use crate::table::{Table, TableId};
+use crate::types::tenant::Tenant;
 use crate::types::time::Millis;
 
 /// The table.
@@ -15,6 +17,15 @@ impl Table for Runnings {
     const ID: TableId = TableId::Running;
     type Key = JobKey;
     type Row = RunningRow;
+}
+
+impl Runnings {
+    /// Every lease of a tenant.
+    pub fn of_tenant(tenant: &Tenant) -> KeyRange {
+        let mut writer = KeyWriter::new(Self::ID.byte());
+        tenant.write(&mut writer);
+        within(&writer.finish())
+    }
 }
 
 /// What is needed to give a lease a deadline anew.

@@ -2,6 +2,7 @@
 //! short ways to say the commands.
 
 pub mod breaks;
+pub mod limits;
 pub mod oracle;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -305,6 +305,7 @@ fn enqueue_kept(tenant: Tenant, kept: Option<Millis>) -> Command {
         start_at: None,
         retry: None,
         max_crashes: 5,
+        limits: Vec::new(),
         lease: None,
         metadata: BTreeMap::new(),
         payload: Bytes::from(vec![0xc0; PAYLOAD_BYTES]),

@@ -11,6 +11,7 @@ pub mod enqueue;
 mod entropy;
 pub mod error;
 pub mod import;
+pub mod limits;
 pub mod list;
 mod manage;
 mod operate;

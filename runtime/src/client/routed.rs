@@ -1,12 +1,13 @@
 //! Requests that name the shard they are for.
 
 use crate::proto::{
-    AwaitJobRequest, CancelJobRequest, CompactShardRequest, DeleteJobRequest, EnqueueBatchRequest,
-    EnqueueRequest, ExpediteJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
+    AwaitJobRequest, CancelJobRequest, CompactShardRequest, DeleteJobRequest,
+    DropTenantHoldersRequest, EnqueueBatchRequest, EnqueueRequest, ExpediteJobRequest,
+    ExplainJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
     GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, HeartbeatRequest,
     HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ListJobsRequest,
-    ListQuarantinedJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest,
-    ReportRefreshOutcomeRequest, RestartJobRequest,
+    ListLimitsRequest, ListQuarantinedJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest,
+    ReportRefreshOutcomeRequest, RestartJobRequest, SetLimitRequest, ShowLimitRequest,
 };
 
 /// A request that names the shard it is for.
@@ -29,8 +30,10 @@ routed!(
     CancelJobRequest,
     CompactShardRequest,
     DeleteJobRequest,
+    DropTenantHoldersRequest,
     EnqueueRequest,
     ExpediteJobRequest,
+    ExplainJobRequest,
     FlushShardRequest,
     GetJobRequest,
     GetJobResultRequest,
@@ -38,10 +41,13 @@ routed!(
     HeartbeatRequest,
     ImportJobRequest,
     ListJobsRequest,
+    ListLimitsRequest,
     ListQuarantinedJobsRequest,
     ReportOutcomeRequest,
     ReportRefreshOutcomeRequest,
     RestartJobRequest,
+    SetLimitRequest,
+    ShowLimitRequest,
 );
 
 macro_rules! routed_each {

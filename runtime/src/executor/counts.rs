@@ -39,6 +39,16 @@ pub enum CommandKind {
     List,
     /// Show jobs that were set aside.
     ListSetAside,
+    /// Say why a job does not run.
+    Explain,
+    /// Show a tenant's limits.
+    ListLimits,
+    /// Show a limit.
+    ShowLimit,
+    /// Say how many slots a limit has.
+    SetLimit,
+    /// Count anew what a tenant's jobs hold.
+    RecountLimits,
     /// Set a job aside.
     SetAside,
     /// Time has passed.
@@ -47,7 +57,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::Enqueue,
         Self::EnqueueAll,
         Self::Import,
@@ -63,6 +73,11 @@ impl CommandKind {
         Self::Result,
         Self::List,
         Self::ListSetAside,
+        Self::Explain,
+        Self::ListLimits,
+        Self::ShowLimit,
+        Self::SetLimit,
+        Self::RecountLimits,
         Self::SetAside,
         Self::Tick,
     ];
@@ -85,6 +100,11 @@ impl CommandKind {
             Command::Result(_) => Self::Result,
             Command::List(_) => Self::List,
             Command::ListSetAside(_) => Self::ListSetAside,
+            Command::Explain(_) => Self::Explain,
+            Command::ListLimits(_) => Self::ListLimits,
+            Command::ShowLimit(_) => Self::ShowLimit,
+            Command::SetLimit(_) => Self::SetLimit,
+            Command::RecountLimits(_) => Self::RecountLimits,
             Command::SetAside(_) => Self::SetAside,
             Command::Tick => Self::Tick,
         }
@@ -108,6 +128,11 @@ impl CommandKind {
             Self::Result => "result",
             Self::List => "list",
             Self::ListSetAside => "list_set_aside",
+            Self::Explain => "explain",
+            Self::ListLimits => "list_limits",
+            Self::ShowLimit => "show_limit",
+            Self::SetLimit => "set_limit",
+            Self::RecountLimits => "recount_limits",
             Self::SetAside => "set_aside",
             Self::Tick => "tick",
         }

@@ -135,6 +135,11 @@ pub(crate) fn cost(command: &Command) -> usize {
         | Command::Result(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::Explain(_)
+        | Command::ListLimits(_)
+        | Command::ShowLimit(_)
+        | Command::SetLimit(_)
+        | Command::RecountLimits(_)
         | Command::SetAside(_)
         | Command::Tick => 0,
     };

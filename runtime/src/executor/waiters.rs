@@ -109,6 +109,12 @@ impl Waiters {
         self.lines().waiting.subscribe()
     }
 
+    /// How many wait for work of a group.
+    #[must_use]
+    pub fn waiting_for(&self, group: &TaskGroup) -> usize {
+        self.lines().groups.get(group).map_or(0, BTreeMap::len)
+    }
+
     /// How many groups are waited for.
     #[must_use]
     pub fn groups(&self) -> usize {

@@ -32,7 +32,7 @@ use crate::service::parse::Parser;
 use crate::service::poll::Wait;
 use crate::service::profile::Profiles;
 use crate::service::wait::WaitLimit;
-use crate::service::{bulk, cluster, dump, import, list, operate, route, write};
+use crate::service::{bulk, cluster, dump, import, limits, list, operate, route, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
 const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
@@ -417,9 +417,41 @@ impl Silo for SiloService {
 
     async fn drop_tenant_holders(
         &self,
-        _request: Request<proto::DropTenantHoldersRequest>,
+        request: Request<proto::DropTenantHoldersRequest>,
     ) -> Result<Response<proto::DropTenantHoldersResponse>, Status> {
-        Err(Denial::NotImplemented("DropTenantHolders").into())
+        self.answer(limits::recount(&self.node, &self.parser, request.into_inner()).await?)
+    }
+
+    async fn list_limits(
+        &self,
+        request: Request<proto::ListLimitsRequest>,
+    ) -> Result<Response<proto::ListLimitsResponse>, Status> {
+        let request = request.into_inner();
+        let page = limits::list(&self.node, &self.parser, &self.lists, request).await?;
+        self.answer_with_data(page)
+    }
+
+    async fn show_limit(
+        &self,
+        request: Request<proto::ShowLimitRequest>,
+    ) -> Result<Response<proto::ShowLimitResponse>, Status> {
+        let request = request.into_inner();
+        let shown = limits::show(&self.node, &self.parser, &self.lists, request).await?;
+        self.answer_with_data(shown)
+    }
+
+    async fn set_limit(
+        &self,
+        request: Request<proto::SetLimitRequest>,
+    ) -> Result<Response<proto::SetLimitResponse>, Status> {
+        self.answer(limits::set(&self.node, &self.parser, request.into_inner()).await?)
+    }
+
+    async fn explain_job(
+        &self,
+        request: Request<proto::ExplainJobRequest>,
+    ) -> Result<Response<proto::ExplainJobResponse>, Status> {
+        self.answer(limits::explain(&self.node, &self.parser, request.into_inner()).await?)
     }
 
     async fn restart_job(

@@ -12,7 +12,7 @@ use silo_core::table::key::Key;
 use silo_core::table::state::Status;
 use silo_core::types::Invalid;
 use silo_core::types::name::TaskGroup;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::node::Node;
 use crate::proto::{self, JobStatus, ListJobsRequest, ListJobsResponse};
@@ -41,6 +41,13 @@ impl Default for Lists {
     }
 }
 
+impl Lists {
+    /// One more that looks at much; given back when it is dropped. Nobody closes it.
+    pub(crate) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.acquire().await.ok()
+    }
+}
+
 /// A page of a tenant's jobs.
 ///
 /// # Errors
@@ -55,8 +62,7 @@ pub(crate) async fn list_jobs(
     let shard = route::of_tenant(node, &request.shard, &list.tenant)?;
     let mut skipped: u32 = 0;
     for _ in 0..COMMANDS_MAX {
-        // Nobody closes it.
-        let permit = lists.0.acquire().await.ok();
+        let permit = lists.permit().await;
         let reply = ask(&shard, Command::List(list.clone())).await?;
         drop(permit);
         let Reply::Listed(page) = reply else {

@@ -9,7 +9,7 @@
 //! * [`gate`]: what every call passes before its message is read, and after
 //! * [`calls`]: one method per RPC
 //! * [`bulk`]: many at once, each with a result of its own; [`import`]: jobs with a history
-//! * [`operate`]: what operators ask
+//! * [`operate`]: what operators ask; `limits`: of limits, and why a job does not run
 //! * [`profile`]: where time and memory go; `dump`: what the server is doing
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
@@ -33,6 +33,7 @@ pub mod gate;
 mod health;
 pub mod import;
 mod lease;
+mod limits;
 mod list;
 pub mod listener;
 pub mod operate;

@@ -261,6 +261,10 @@ service! {
     get_shard_storage_info: GetShardStorageInfoRequest => GetShardStorageInfoResponse;
     dump_tasks: DumpTasksRequest => DumpTasksResponse;
     heartbeats: HeartbeatsRequest => HeartbeatsResponse;
+    list_limits: ListLimitsRequest => ListLimitsResponse;
+    show_limit: ShowLimitRequest => ShowLimitResponse;
+    set_limit: SetLimitRequest => SetLimitResponse;
+    explain_job: ExplainJobRequest => ExplainJobResponse;
     list_quarantined_jobs: ListQuarantinedJobsRequest => ListQuarantinedJobsResponse;
     }
 }

@@ -195,6 +195,11 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
         Command::Heartbeat(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::Explain(_)
+        | Command::ListLimits(_)
+        | Command::ShowLimit(_)
+        | Command::SetLimit(_)
+        | Command::RecountLimits(_)
         | Command::Get(_)
         | Command::Result(_)
         | Command::SetAside(_) => false,

@@ -280,6 +280,7 @@ pub fn target(command: &Command) -> Option<JobKey> {
         | Command::Delete(key)
         | Command::Restart(key)
         | Command::Expedite(key)
+        | Command::Explain(key)
         | Command::Result(key) => Some(key.clone()),
         Command::Get(get) => Some(get.key.clone()),
         Command::LeaseJob(lease) => Some(lease.key.clone()),
@@ -299,6 +300,10 @@ pub fn target(command: &Command) -> Option<JobKey> {
         | Command::Lease(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::ListLimits(_)
+        | Command::ShowLimit(_)
+        | Command::SetLimit(_)
+        | Command::RecountLimits(_)
         | Command::Tick => None,
     }
 }

@@ -82,6 +82,13 @@ pub(crate) fn limit<'d>(
     Ok(kept.and_then(|kept| kept.now.as_mut()))
 }
 
+/// Puts a limit's row in the place of one that cannot be read.
+pub(crate) fn replace(draft: &mut Draft<'_>, name: &LimitName, row: LimitRow) {
+    if let Some(kept) = draft.ledger.limits.get_mut(name) {
+        kept.now = Some(row);
+    }
+}
+
 /// Whether a limit has a slot for a line. One that cannot be read has none for anybody.
 pub(crate) fn fits(draft: &mut Draft<'_>, name: &LimitName, line: LineId) -> Result<bool, Halt> {
     Ok(limit(draft, name)?.is_some_and(|row| row.fits(Some(line))))

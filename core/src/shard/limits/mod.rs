@@ -5,10 +5,12 @@
 //! takes all of them at once or none, so nobody who waits holds anything, and nothing deadlocks.
 //!
 //! * here: one way to take slots, one way to give them back, one way out of a line
+//! * [`look`]: reading them, for operators
 //! * [`ledger`]: rows of limits and lines while a command changes them
 //! * [`search`]: whoever waits for what a command freed is looked at
 
 pub(crate) mod ledger;
+pub(crate) mod look;
 pub mod search;
 
 use crate::shard::decision::Notice;

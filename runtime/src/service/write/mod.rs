@@ -1,10 +1,12 @@
 //! Replies become messages.
 //!
 //! * [`job`]: a job as it stands
+//! * `limit`: limits, and why a job does not run
 //! * [`result`]: how a job ended
 //! * [`task`]: a leased task
 
 pub mod job;
+pub(crate) mod limit;
 pub mod result;
 pub mod task;
 
