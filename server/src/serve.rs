@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use silo_cloud::environment::Environment;
 use silo_core::types::retention::Retention;
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
 use silo_runtime::executor::limits::{self, StageLimits};
@@ -254,6 +255,7 @@ pub(crate) async fn open(
         tenancy: config.tenancy.enabled,
         shards: config.shard_count(),
         lease_default,
+        weights: Weights::default(),
         dev_mode: config.server.dev_mode,
     };
     let limits = StageLimits {

@@ -66,6 +66,10 @@ fn may_go(
             | Command::Result(_)
             | Command::List(_)
             | Command::ListSetAside(_)
+            | Command::SetTenant(_)
+            | Command::GetTenant(_)
+            | Command::SetQueue(_)
+            | Command::ListPaused
             | Command::SetAside(_),
         ) => false,
     }

@@ -62,6 +62,10 @@ fn revives(command: &Command, key: &JobKey) -> bool {
         | Command::Result(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::SetAside(_)
         | Command::Tick => false,
     }

@@ -7,11 +7,14 @@ use crate::shard::commands::inspect::{Get, ListSetAside};
 use crate::shard::commands::lease::Lease;
 use crate::shard::commands::lease_job::LeaseJob;
 use crate::shard::commands::list::List;
+use crate::shard::commands::pause::SetQueue;
 use crate::shard::commands::quarantine::SetAside;
 use crate::shard::commands::report::Report;
+use crate::shard::commands::tenant::SetTenant;
 use crate::table::job::JobKey;
 use crate::types::entropy::Entropy;
 use crate::types::retention::Retention;
+use crate::types::tenant::Tenant;
 use crate::types::time::Now;
 
 /// Something to decide.
@@ -47,6 +50,14 @@ pub enum Command {
     List(List),
     /// Show jobs that were set aside.
     ListSetAside(ListSetAside),
+    /// Set a tenant's weight, pause or resume it.
+    SetTenant(SetTenant),
+    /// Show what is set of a tenant, and how many jobs it has.
+    GetTenant(Tenant),
+    /// Pause or resume a task group.
+    SetQueue(SetQueue),
+    /// Show the task groups that are paused for everybody.
+    ListPaused,
     /// Set a job aside whose data cannot be read. No caller sends this: the driver does.
     SetAside(SetAside),
     /// Time has passed.
@@ -77,6 +88,10 @@ impl Command {
             | Self::ListSetAside(_)
             | Self::Get(_)
             | Self::Result(_)
+            | Self::SetTenant(_)
+            | Self::GetTenant(_)
+            | Self::SetQueue(_)
+            | Self::ListPaused
             | Self::SetAside(_)
             | Self::Tick => true,
         }

@@ -31,8 +31,8 @@ pub mod view;
 
 use crate::shard::command::{Command, Stamp};
 use crate::shard::commands::{
-    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, list,
-    quarantine, report, restart, tick,
+    cancel, delete, enqueue, expedite, heartbeat, import, inspect, lease, lease_job, list, pause,
+    quarantine, report, restart, tenant, tick,
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
@@ -72,6 +72,10 @@ pub fn decide(
         Command::ListSetAside(list) => inspect::list_set_aside(list, &draft),
         Command::Get(get) => inspect::get(get, &draft),
         Command::Result(key) => inspect::result(key, &draft),
+        Command::SetTenant(set) => tenant::set(set, &mut draft),
+        Command::GetTenant(tenant) => tenant::get(tenant, &mut draft),
+        Command::SetQueue(set) => pause::set(set, &mut draft),
+        Command::ListPaused => pause::list(&mut draft),
         Command::SetAside(aside) => quarantine::judge(aside, &draft),
         Command::Tick => tick::decide(&mut draft),
     };

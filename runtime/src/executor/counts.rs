@@ -39,6 +39,14 @@ pub enum CommandKind {
     List,
     /// Show jobs that were set aside.
     ListSetAside,
+    /// Set a tenant's weight, pause or resume it.
+    SetTenant,
+    /// Show what is set of a tenant.
+    GetTenant,
+    /// Pause or resume a task group.
+    SetQueue,
+    /// Show the task groups that are paused.
+    ListPaused,
     /// Set a job aside.
     SetAside,
     /// Time has passed.
@@ -47,7 +55,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Enqueue,
         Self::EnqueueAll,
         Self::Import,
@@ -63,6 +71,10 @@ impl CommandKind {
         Self::Result,
         Self::List,
         Self::ListSetAside,
+        Self::SetTenant,
+        Self::GetTenant,
+        Self::SetQueue,
+        Self::ListPaused,
         Self::SetAside,
         Self::Tick,
     ];
@@ -85,6 +97,10 @@ impl CommandKind {
             Command::Result(_) => Self::Result,
             Command::List(_) => Self::List,
             Command::ListSetAside(_) => Self::ListSetAside,
+            Command::SetTenant(_) => Self::SetTenant,
+            Command::GetTenant(_) => Self::GetTenant,
+            Command::SetQueue(_) => Self::SetQueue,
+            Command::ListPaused => Self::ListPaused,
             Command::SetAside(_) => Self::SetAside,
             Command::Tick => Self::Tick,
         }
@@ -108,6 +124,10 @@ impl CommandKind {
             Self::Result => "result",
             Self::List => "list",
             Self::ListSetAside => "list_set_aside",
+            Self::SetTenant => "set_tenant",
+            Self::GetTenant => "get_tenant",
+            Self::SetQueue => "set_queue",
+            Self::ListPaused => "list_paused",
             Self::SetAside => "set_aside",
             Self::Tick => "tick",
         }

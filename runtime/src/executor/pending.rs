@@ -135,6 +135,10 @@ pub(crate) fn cost(command: &Command) -> usize {
         | Command::Result(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::SetAside(_)
         | Command::Tick => 0,
     };

@@ -187,11 +187,12 @@ fn ids_of_refusal(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::NotTerminal(key, _)
         | Refusal::NotLeasable(key, _)
         | Refusal::LimitFull { key, .. }
+        | Refusal::Paused { key, .. }
         | Refusal::Quarantined(key) => pairs.push(("tenant", key.tenant.to_string())),
         Refusal::TenantDamaged(tenant) | Refusal::TooManyQueues { tenant } => {
             pairs.push(("tenant", tenant.to_string()))
         }
-        Refusal::JobExists(_) => {}
+        Refusal::JobExists(_) | Refusal::TooManyPaused => {}
     }
     pairs
 }

@@ -140,6 +140,10 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
         Command::Heartbeat(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::Get(_)
         | Command::Result(_)
         | Command::SetAside(_) => false,

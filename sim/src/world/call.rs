@@ -297,6 +297,10 @@ pub fn target(command: &Command) -> Option<JobKey> {
         | Command::Lease(_)
         | Command::List(_)
         | Command::ListSetAside(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::Tick => None,
     }
 }
