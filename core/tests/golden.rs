@@ -150,7 +150,11 @@ fn limit_key(key: &str) -> LimitKey {
 }
 
 fn line_id() -> LineId {
-    LineId::of([limit_key("a"), limit_key("b")].iter(), 0)
+    LineId::of(&wanted(), 0)
+}
+
+fn wanted() -> Vec<Slot> {
+    vec![slot("a", 1), slot("b", 2)]
 }
 
 fn wait_place() -> WaitPlace {
@@ -280,7 +284,7 @@ fn limit_row() -> LimitRow {
 
 fn line_row() -> LineRow {
     LineRow {
-        wanted: vec![limit_key("a"), limit_key("b")],
+        wanted: wanted(),
         at: limit_key("b"),
         head: wait_place(),
         first: JobId::parse("j").unwrap(),

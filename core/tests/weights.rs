@@ -77,7 +77,7 @@ fn what_is_set_goes_before_the_configuration_until_it_is_cleared() {
         default: Weight::parse(2).unwrap(),
         named: Arc::new([(tenant("a"), Weight::parse(3).unwrap())].into()),
     };
-    let mut ask = |shard: &mut Shard, tasks_max| {
+    let ask = |shard: &mut Shard, tasks_max| {
         let lease = Command::Lease(Lease {
             group: group("g"),
             grantee: grantee("w"),

@@ -104,6 +104,14 @@ impl LimitRow {
         self.held > 0 || self.parked.is_some() || self.tickets > 0 || self.is_set()
     }
 
+    /// A job that wants a slot says how many there are, if nobody who is here has said it: nobody
+    /// holds one or waits here.
+    pub const fn adopt(&mut self, maximum: u32) {
+        if self.held == 0 && self.parked.is_none() && self.tickets == 0 {
+            self.maximum = maximum;
+        }
+    }
+
     /// Whether an operator has said something of it.
     pub const fn is_set(&self) -> bool {
         self.set.is_some() || self.is_paused

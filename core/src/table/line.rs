@@ -14,6 +14,7 @@ use crate::table::key::{KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, with
 use crate::table::limit::{LimitName, limit_prefix, within_limit};
 use crate::table::place::{Place, Spot};
 use crate::table::{Table, TableId};
+use crate::types::limit::Slot;
 use crate::types::name::{JobId, LimitKey, Priority};
 use crate::types::tenant::Tenant;
 
@@ -27,10 +28,10 @@ pub struct LineId {
 impl LineId {
     /// The `n`-th name for jobs that want these, in the order of their keys. Not against forgery: a
     /// tenant that has two sets collide has a second name for one of them.
-    pub fn of<'a>(wanted: impl Iterator<Item = &'a LimitKey>, n: u8) -> Self {
+    pub fn of(wanted: &[Slot], n: u8) -> Self {
         let mut bytes = Vec::with_capacity(64);
-        for key in wanted {
-            bytes.extend_from_slice(key.as_str().as_bytes());
+        for slot in wanted {
+            bytes.extend_from_slice(slot.key.as_str().as_bytes());
             // No key has such a byte.
             bytes.push(0xff);
         }
@@ -227,8 +228,9 @@ impl KeyParts for LineName {
 /// (SILO-LIMIT-3)
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct LineRow {
-    /// The limits, in the order of their keys.
-    pub wanted: Vec<LimitKey>,
+    /// The limits, in the order of their keys, and their maxima as the job said them that joined
+    /// last: for those that are not in use when they are looked at.
+    pub wanted: Vec<Slot>,
     /// The one where the line is parked.
     pub at: LimitKey,
     /// Where the first job stands; no row of the line stands before that.
@@ -298,8 +300,8 @@ impl KeyParts for ParkedKey {
 /// What judging a line takes, so that it reads no other row of it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ParkedRow {
-    /// The limits that it wants, in the order of their keys.
-    pub wanted: Vec<LimitKey>,
+    /// The limits that it wants, as the line's row says.
+    pub wanted: Vec<Slot>,
     /// Its first job.
     pub first: JobId,
 }

@@ -451,7 +451,9 @@ pub const BREAKS: &[Break] = &[
         w.edit::<Lines>(&w.line(), |row| row.at = limit_key("b"));
     }),
     broken("SILO-LIMIT-3", "a line that is not its jobs'", |w| {
-        w.edit::<Lines>(&w.line(), |row| row.wanted = vec![limit_key("a")]);
+        w.edit::<Lines>(&w.line(), |row| {
+            row.wanted.pop();
+        });
     }),
     broken("SILO-LIMIT-3", "a mark above a line", |w| {
         w.edit::<Limits>(&w.limit("a"), |row| {

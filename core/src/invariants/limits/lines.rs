@@ -32,7 +32,8 @@ fn check(image: &Image) -> Vec<String> {
                 "{name:?}: {line:?}, with {count} jobs from {first:?}"
             ));
         }
-        if !line.wanted.contains(&line.at) || !line.wanted.is_sorted() {
+        let keys = || line.wanted.iter().map(|slot| &slot.key);
+        if !keys().any(|key| *key == line.at) || !keys().is_sorted() {
             violations.push(format!("{name:?} is parked at {}", line.at));
         }
         let row = ParkedRow {
@@ -63,7 +64,7 @@ fn check(image: &Image) -> Vec<String> {
         let of_line = image
             .lines
             .get(&name)
-            .map(|row| row.wanted.iter().collect());
+            .map(|row| row.wanted.iter().map(|slot| &slot.key).collect());
         if image.is_sound(key) && image.unreadable.is_empty() && of_line != Some(wanted) {
             violations.push(format!(
                 "{key:?} wants {:?}, and waits elsewhere",

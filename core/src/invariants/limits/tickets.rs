@@ -24,10 +24,10 @@ fn check(image: &Image) -> Vec<String> {
         if !numbers.insert((&name.tenant, ticket)) {
             violations.push(format!("{name:?}: ticket {ticket} has two lines"));
         }
-        expected.extend(line.wanted.iter().map(|key| TicketKey {
+        expected.extend(line.wanted.iter().map(|slot| TicketKey {
             limit: LimitName {
                 tenant: name.tenant.clone(),
-                key: key.clone(),
+                key: slot.key.clone(),
             },
             ticket,
             line: name.id,

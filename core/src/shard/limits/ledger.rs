@@ -13,6 +13,7 @@ use crate::table::key::Key;
 use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets};
 use crate::table::line::{LineId, LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow};
 use crate::table::place::Head;
+use crate::types::limit::Slot;
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
 
@@ -82,8 +83,20 @@ pub(crate) fn limit<'d>(
 }
 
 /// Whether a limit has a slot for a line. One that cannot be read has none for anybody.
-pub(crate) fn fits(draft: &mut Draft<'_>, name: &LimitName, line: LineId) -> Result<bool, Halt> {
-    Ok(limit(draft, name)?.is_some_and(|row| row.fits(Some(line))))
+pub(crate) fn fits(
+    draft: &mut Draft<'_>,
+    tenant: &Tenant,
+    slot: &Slot,
+    line: LineId,
+) -> Result<bool, Halt> {
+    let name = LimitName {
+        tenant: tenant.clone(),
+        key: slot.key.clone(),
+    };
+    Ok(limit(draft, &name)?.is_some_and(|row| {
+        row.adopt(slot.maximum);
+        row.fits(Some(line))
+    }))
 }
 
 /// A line. None if there is none, or it cannot be read.
@@ -130,7 +143,10 @@ fn park(
     before: Option<&LineRow>,
     after: Option<&LineRow>,
 ) -> Result<(), Halt> {
-    let place = |row: &LineRow| (row.at.clone(), row.head, row.first.clone());
+    let place = |row: &LineRow| {
+        let wanted = row.wanted.clone();
+        (row.at.clone(), row.head, row.first.clone(), wanted)
+    };
     if before.map(place) == after.map(place) {
         return Ok(());
     }
@@ -172,8 +188,8 @@ fn issue(
         return Ok(());
     }
     let wanted = before.or(after).map(|row| row.wanted.clone());
-    for key in wanted.unwrap_or_default() {
-        let limit_name = of(name, &key);
+    for slot in wanted.unwrap_or_default() {
+        let limit_name = of(name, &slot.key);
         let row_of = |ticket| TicketKey {
             limit: limit_name.clone(),
             ticket,

@@ -54,9 +54,7 @@ pub(crate) fn take_or_wait(
         let Some(row) = limit(draft, &name(&key.tenant, &slot.key))? else {
             return Ok(Way::Later);
         };
-        if !row.is_used() {
-            row.maximum = slot.maximum;
-        }
+        row.adopt(slot.maximum);
         if !row.fits(None) {
             shut.get_or_insert_with(|| slot.key.clone());
         } else if row.parked.is_some() {
@@ -81,10 +79,9 @@ fn join(
     at: LimitKey,
     place: WaitPlace,
 ) -> Result<LineId, Halt> {
-    let wanted: Vec<LimitKey> = slots.iter().map(|slot| slot.key.clone()).collect();
-    let (name, known) = find_line(draft, &key.tenant, &wanted)?;
+    let (name, known) = find_line(draft, &key.tenant, slots)?;
     let mut row = known.unwrap_or_else(|| LineRow {
-        wanted,
+        wanted: Vec::new(),
         at,
         head: place,
         first: key.job.clone(),
@@ -92,6 +89,7 @@ fn join(
         passes: 0,
         ticket: None,
     });
+    row.wanted = slots.to_vec();
     row.count = row.count.saturating_add(1);
     if place <= row.head {
         row.head = place;
@@ -106,19 +104,25 @@ fn join(
 fn find_line(
     draft: &mut Draft<'_>,
     tenant: &Tenant,
-    wanted: &[LimitKey],
+    wanted: &[Slot],
 ) -> Result<(LineName, Option<LineRow>), Halt> {
     let mut n = 0;
     loop {
         let name = LineName {
             tenant: tenant.clone(),
-            id: LineId::of(wanted.iter(), n),
+            id: LineId::of(wanted, n),
         };
         match line(draft, &name)? {
-            Some(row) if row.wanted != wanted && n < u8::MAX => n = n.saturating_add(1),
-            known => return Ok((name, known.filter(|row| row.wanted == wanted))),
+            Some(row) if !are_same(&row.wanted, wanted) && n < u8::MAX => n = n.saturating_add(1),
+            known => return Ok((name, known)),
         }
     }
+}
+
+/// Whether these are slots of the same limits.
+fn are_same(some: &[Slot], others: &[Slot]) -> bool {
+    let keys = some.iter().map(|slot| &slot.key);
+    keys.eq(others.iter().map(|slot| &slot.key))
 }
 
 /// Gives back a slot of each. Whoever waits for one is looked at when the command ends.
@@ -170,9 +174,7 @@ pub(crate) fn first_full(
         let Some(row) = limit(draft, &name(tenant, &slot.key))? else {
             return Ok(Some(slot.key.clone()));
         };
-        if !row.is_used() {
-            row.maximum = slot.maximum;
-        }
+        row.adopt(slot.maximum);
         if !row.fits(line) {
             return Ok(Some(slot.key.clone()));
         }
@@ -201,10 +203,10 @@ pub(crate) fn quit(
     let wanted = row.wanted.clone();
     let rest = without(draft, &name, row, place)?;
     if rest.is_none() && ticket.is_some() {
-        for key in wanted {
+        for slot in wanted {
             draft.ledger.free(LimitName {
                 tenant: name.tenant.clone(),
-                key,
+                key: slot.key,
             });
         }
     }

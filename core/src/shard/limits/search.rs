@@ -18,6 +18,7 @@ use crate::table::line::{LineId, LineName, LineRow, Parked, ParkedKey, ParkedRow
 use crate::table::line::{WaiterKey, Waiters};
 use crate::table::state::Position;
 use crate::table::{Table, TableId};
+use crate::types::limit::Slot;
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
 
@@ -34,9 +35,10 @@ const PAGE: usize = 16;
 
 /// How many lines a command may look at.
 pub(crate) const fn looks(command: &Command) -> usize {
-    match command {
-        Command::Tick => TICK_LOOKS_MAX,
-        _ => LOOKS_MAX,
+    if matches!(command, Command::Tick) {
+        TICK_LOOKS_MAX
+    } else {
+        LOOKS_MAX
     }
 }
 
@@ -151,7 +153,8 @@ impl Search {
                 row.passes = 0;
                 let wanted = row.wanted.clone();
                 put_line(draft, &holder, Some(row))?;
-                todo.extend(wanted.into_iter().filter(|key| all.insert(key.clone())));
+                let others = wanted.into_iter().map(|slot| slot.key);
+                todo.extend(others.filter(|key| all.insert(key.clone())));
             }
         }
         Ok(all)
@@ -218,11 +221,9 @@ impl Search {
         }
         let slots = slots.min(left).min(PAGE);
         for (index, ((head, _, id), row)) in self.candidates.iter().enumerate() {
-            for key in &row.wanted {
-                gather(
-                    &mut need,
-                    limit(draft, &name(&self.tenant, key)).map(|_| ()),
-                )?;
+            for slot in &row.wanted {
+                let limit = limit(draft, &name(&self.tenant, &slot.key));
+                gather(&mut need, limit.map(|_| ()))?;
             }
             if index >= slots {
                 continue;
@@ -250,7 +251,7 @@ impl Search {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.waiting = lane.waiting.saturating_sub(1);
         }
-        if !fits(draft, &name(&self.tenant, &key), id)? {
+        if !self.fits_at(draft, id, &key)? {
             return self.narrow(draft, &key);
         }
         *left = left.saturating_sub(1);
@@ -304,14 +305,20 @@ impl Search {
         Ok(())
     }
 
+    /// Whether the limit where a line is parked has a slot for it.
+    fn fits_at(&self, draft: &mut Draft<'_>, id: LineId, at: &LimitKey) -> Result<bool, Halt> {
+        let row = limit(draft, &self.limit_name(at))?;
+        Ok(row.is_some_and(|row| row.fits(Some(id))))
+    }
+
     fn is_runnable(
         &self,
         draft: &mut Draft<'_>,
         id: LineId,
-        wanted: &[LimitKey],
+        wanted: &[Slot],
     ) -> Result<bool, Halt> {
-        for key in wanted {
-            if !fits(draft, &name(&self.tenant, key), id)? {
+        for slot in wanted {
+            if !fits(draft, &self.tenant, slot, id)? {
                 return Ok(false);
             }
         }
@@ -370,8 +377,8 @@ impl Search {
             rest.ticket = None;
         }
         if !had_turn && rest.is_none() && ticket.is_some() {
-            for key in &wanted {
-                draft.ledger.free(self.limit_name(key));
+            for slot in &wanted {
+                draft.ledger.free(self.limit_name(&slot.key));
             }
         }
         put_line(draft, &name, rest.clone())?;
@@ -383,7 +390,7 @@ impl Search {
     /// there. Its place, its passes and its ticket stay.
     fn move_blocked(&mut self, draft: &mut Draft<'_>) -> Result<(), Halt> {
         for (id, key) in std::mem::take(&mut self.blocked) {
-            if !fits(draft, &name(&self.tenant, &key), id)? {
+            if !self.fits_at(draft, id, &key)? {
                 continue;
             }
             let line_name = self.line_name(id);
@@ -391,9 +398,9 @@ impl Search {
                 continue;
             };
             let mut blocking = None;
-            for wanted in &row.wanted {
-                if !fits(draft, &name(&self.tenant, wanted), id)? {
-                    blocking = Some(wanted.clone());
+            for slot in &row.wanted {
+                if !fits(draft, &self.tenant, slot, id)? {
+                    blocking = Some(slot.key.clone());
                     break;
                 }
             }
@@ -420,8 +427,8 @@ impl Search {
             return Ok(());
         };
         let mut is_paused = false;
-        for key in &row.wanted {
-            let row = limit(draft, &self.limit_name(key))?;
+        for slot in &row.wanted {
+            let row = limit(draft, &self.limit_name(&slot.key))?;
             is_paused |= row.is_none_or(|row| row.slots() == 0);
         }
         row.passes = row.passes.saturating_add(1).min(PASSES_MAX);
