@@ -35,6 +35,11 @@ const MORE: [(&str, &str); 21] = [
     ("bench lifecycle", "--jobs 1 --callers 1 --workers 1"),
     ("bench latency", "--rate 1 --duration 1 --workers 1"),
     ("bench claim", "--depth 1 --consumed 0 --samples 1"),
+    ("bench limits", "--jobs 1 --callers 1 --workers 1"),
+    (
+        "bench noisy",
+        "--rate 1 --duration 1 --workers 1 --backlog 1",
+    ),
     ("bench idle", "--duration 1"),
 ];
 /// Runs a set of benchmarks: only failures are quick.

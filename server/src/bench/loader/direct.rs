@@ -73,7 +73,8 @@ impl Direct {
         };
         let calls = numbers.map(|number| {
             let payload = orders.payloads.of(number);
-            let job = job(tenant.clone(), group.clone(), payload, orders.kept_ms);
+            let mut job = job(tenant.clone(), group.clone(), payload, orders.kept_ms);
+            job.limits = orders.limits.direct(number);
             let shard = &shard;
             async move {
                 let reply = self.call(shard, Command::Enqueue(Box::new(job))).await?;
