@@ -11,7 +11,6 @@ use miette::Diagnostic;
 use silo_cloud::environment::Environment;
 use silo_core::types::retention::Retention;
 use silo_core::types::time::Millis;
-use silo_core::types::weight::Weights;
 use silo_runtime::clock::{MachineClock, SlewedClock};
 use silo_runtime::executor::flushing::FlushPolicy;
 use silo_runtime::executor::limits::{self, StageLimits};
@@ -255,7 +254,8 @@ pub(crate) async fn open(
         tenancy: config.tenancy.enabled,
         shards: config.shard_count(),
         lease_default,
-        weights: Weights::default(),
+        // It was looked at when the file was read.
+        weights: config.fairness.weights().unwrap_or_default(),
         dev_mode: config.server.dev_mode,
     };
     let limits = StageLimits {

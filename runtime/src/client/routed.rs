@@ -3,10 +3,11 @@
 use crate::proto::{
     AwaitJobRequest, CancelJobRequest, CompactShardRequest, DeleteJobRequest, EnqueueBatchRequest,
     EnqueueRequest, ExpediteJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
-    GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, HeartbeatRequest,
-    HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ListJobsRequest,
-    ListQuarantinedJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest,
-    ReportRefreshOutcomeRequest, RestartJobRequest,
+    GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, GetTenantRequest,
+    HeartbeatRequest, HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest,
+    ListJobsRequest, ListPausedQueuesRequest, ListQuarantinedJobsRequest, PauseQueueRequest,
+    ReportOutcomeRequest, ReportOutcomesRequest, ReportRefreshOutcomeRequest, RestartJobRequest,
+    ResumeQueueRequest, SetTenantRequest,
 };
 
 /// A request that names the shard it is for.
@@ -42,6 +43,11 @@ routed!(
     ReportOutcomeRequest,
     ReportRefreshOutcomeRequest,
     RestartJobRequest,
+    GetTenantRequest,
+    SetTenantRequest,
+    PauseQueueRequest,
+    ResumeQueueRequest,
+    ListPausedQueuesRequest,
 );
 
 macro_rules! routed_each {

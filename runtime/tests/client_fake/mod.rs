@@ -262,5 +262,10 @@ service! {
     dump_tasks: DumpTasksRequest => DumpTasksResponse;
     heartbeats: HeartbeatsRequest => HeartbeatsResponse;
     list_quarantined_jobs: ListQuarantinedJobsRequest => ListQuarantinedJobsResponse;
+    get_tenant: GetTenantRequest => GetTenantResponse;
+    set_tenant: SetTenantRequest => SetTenantResponse;
+    pause_queue: PauseQueueRequest => PauseQueueResponse;
+    resume_queue: ResumeQueueRequest => ResumeQueueResponse;
+    list_paused_queues: ListPausedQueuesRequest => ListPausedQueuesResponse;
     }
 }

@@ -156,7 +156,7 @@ async fn phase(crew: &Crew, shift: &Shift, schedule: Schedule) -> Got {
         .faults
         .add_all(&part.board.sheet().faults);
     Got {
-        board: part.board,
+        board: Arc::clone(&part.board),
         per_second: done / seconds.max(f64::MIN_POSITIVE),
     }
 }

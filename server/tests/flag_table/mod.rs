@@ -35,6 +35,16 @@ const SHARD: &[&str] = &[
     "silo shard flush",
     "silo shard compact",
 ];
+const SET: &[&str] = &[
+    "silo tenant show",
+    "silo tenant set",
+    "silo tenant clear",
+    "silo tenant pause",
+    "silo tenant resume",
+    "silo queue pause",
+    "silo queue resume",
+    "silo queue list",
+];
 const WORK: &[&str] = &["silo work"];
 const STANDARD: &[&str] = &["silo bench"];
 const ENQUEUE: &[&str] = &["silo bench enqueue"];
@@ -55,28 +65,32 @@ const TLS: &[&str] = &["--tls-ca", "--tls-domain", "--tls-cert", "--tls-key"];
 pub(crate) const ALIKE: &[Alike] = &[
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         REACH,
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         &["--output"],
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         &["--token"],
         "everywhere::every_command_shows_the_token",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         TLS,
         "everywhere::every_command_speaks_tls",
@@ -84,13 +98,14 @@ pub(crate) const ALIKE: &[Alike] = &[
     // One of them: all have the deadline from the same place.
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         &["--timeout-ms"],
         "everywhere::a_call_takes_no_longer_than_it_may",
     ),
     (
-        &[JOB],
+        &[JOB, SET],
         &["--tenant"],
         "everywhere::every_command_that_has_one_names_its_tenant",
     ),
@@ -150,7 +165,14 @@ pub(crate) const OWN: &[Row] = &[
         "given::flags_of_a_server_count_before_the_commands_name_and_behind_it",
     ),
     (
-        &["silo", "silo job", "silo shard", "silo config"],
+        &[
+            "silo",
+            "silo job",
+            "silo shard",
+            "silo tenant",
+            "silo queue",
+            "silo config",
+        ],
         &["--output"],
         "given::a_command_that_is_missing_is_told_as_json",
     ),
@@ -458,5 +480,10 @@ pub(crate) const OWN: &[Row] = &[
         NOISY,
         &["--backlog"],
         "bench_flags::it_does_as_much_as_it_is_told",
+    ),
+    (
+        &["silo tenant set"],
+        &["--weight"],
+        "everywhere::every_command_that_has_one_names_its_tenant",
     ),
 ];
