@@ -24,6 +24,7 @@ use silo_core::table::job::JobKey;
 use silo_core::table::payload::PayloadKey;
 use silo_core::table::state::Status;
 use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::weight::Weights;
 
 fn enqueue(shard: &mut Shard, enqueue: Enqueue) -> Reply {
     shard.run(&Command::Enqueue(Box::new(enqueue)))
@@ -226,6 +227,7 @@ fn a_lease_takes_no_more_tasks_and_bytes_than_it_may_but_always_one() {
             grantee: grantee("w"),
             tasks_max: 10,
             bytes_max,
+            weights: Weights::default(),
         })
     };
     let count = |reply| match reply {

@@ -30,7 +30,9 @@ use silo_core::table::place::{Head, Place};
 use silo_core::table::quarantine::{QuarantineRow, Quarantines};
 use silo_core::table::ready::{Readies, ReadyKey, ReadyRow};
 use silo_core::table::running::{RunningRow, Runnings};
-use silo_core::table::singleton::{Format, FormatKey, FormatRow};
+use silo_core::table::singleton::{
+    Format, FormatKey, FormatRow, PausedQueues, PausedQueuesKey, PausedQueuesRow,
+};
 use silo_core::table::state::{
     EndCode, Ended, Lease, Position, Return, Returned, StateRow, States, Status, status_of_bytes,
 };
@@ -42,6 +44,7 @@ use silo_core::types::limit::{Limit, Slot};
 use silo_core::types::name::{JobId, LimitKey, Priority};
 use silo_core::types::retention::Retention;
 use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::weight::Weight;
 
 /// Each line: a name, the key, the row.
 const GOLDEN: &str = include_str!("golden.txt");
@@ -72,6 +75,15 @@ fn tenant_row() -> TenantRow {
         ready: BTreeMap::from([(queue("g", 0), head(5, 2)), (queue("h", 99), head(6, 1))]),
         due: Some(head(-1, 3)),
         expiry: Some(head(8, 4)),
+        weight: Some(Weight::parse(300).unwrap()),
+        paused: Some(time(10)),
+        paused_queues: BTreeMap::from([(group("g"), time(11))]),
+    }
+}
+
+fn paused_queues_row() -> PausedQueuesRow {
+    PausedQueuesRow {
+        since: BTreeMap::from([(group("g"), time(12)), (group("h"), time(13))]),
     }
 }
 
@@ -225,7 +237,8 @@ fn lines() -> Vec<String> {
     };
     let mut lines = vec![
         line::<Format>("format@3", &FormatKey, &format),
-        line::<Tenants>("tenant@2", &tenant("t"), &tenant_row()),
+        line::<Tenants>("tenant@3", &tenant("t"), &tenant_row()),
+        line::<PausedQueues>("paused_queues", &PausedQueuesKey, &paused_queues_row()),
         line::<Jobs>("job@2", &key, &job_row()),
         format!("payload {} 78", hex(&PayloadKey::key(&key, 2))),
     ];
@@ -387,10 +400,18 @@ fn golden_rows_are_read_as_what_they_say() {
     let (key, row) = golden("tenant");
     assert_eq!(Tenants::read_key(&key), Ok(tenant("t")));
     assert_eq!(Tenants::read_row(&row), Ok(tenant_row()));
+    let (_, row) = named("tenant@2");
+    let without = TenantRow {
+        weight: None,
+        paused: None,
+        paused_queues: BTreeMap::new(),
+        ..tenant_row()
+    };
+    assert_eq!(Tenants::read_row(&row), Ok(without.clone()), "of version 2");
     let (_, row) = named("tenant");
     let without = TenantRow {
         expiry: None,
-        ..tenant_row()
+        ..without
     };
     assert_eq!(Tenants::read_row(&row), Ok(without), "of format 1");
     let (key, row) = golden("job");
@@ -457,6 +478,7 @@ where
 fn newer_older_cut_and_longer_rows_are_refused() {
     refuses::<Format>("format");
     refuses::<Tenants>("tenant");
+    refuses::<PausedQueues>("paused_queues");
     refuses::<Jobs>("job");
     refuses::<States>("state-leased");
     refuses::<Attempts>("attempt-failed");
@@ -495,6 +517,7 @@ fn a_changed_byte_makes_another_row_or_none() {
         is_canonical::<States>(&format!("state-{name}"));
     }
     is_canonical::<Tenants>("tenant");
+    is_canonical::<PausedQueues>("paused_queues");
     is_canonical::<Attempts>("attempt-failed");
     is_canonical::<Dues>("due");
     is_canonical::<Runnings>("running");

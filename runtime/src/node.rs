@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub struct NodeOptions {
     pub shards: NonZeroU32,
     /// How long leases last unless somebody says otherwise.
     pub lease_default: Millis,
+    /// What tenants get beside others, unless it was set at run time.
+    pub weights: Weights,
     /// Whether `ResetShards` is allowed.
     pub dev_mode: bool,
 }

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 use silo_runtime::node::{Node, NodeError, NodeOptions};
 use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::catalog::{ShardCatalog, ShardEntry};
@@ -30,6 +31,7 @@ async fn start(storage: &Storage) -> Arc<Node> {
         tenancy: false,
         shards: SHARDS,
         lease_default: Millis::new(10_000),
+        weights: Weights::default(),
         dev_mode: true,
     };
     let node = Node::start(options, context(storage)).await.unwrap();

@@ -14,7 +14,9 @@ use crate::help_pages::HelpPages;
 use crate::job::Job;
 use crate::observe::ObserveArgs;
 use crate::output::Output;
+use crate::queue::Queue;
 use crate::shard::Shard;
+use crate::tenant::Tenant;
 use crate::work::Work;
 
 /// A durable, multi-tenant background-job server whose data lives in object storage.
@@ -51,6 +53,10 @@ pub(crate) enum Verb {
     Work(Box<Work>),
     #[command(subcommand)]
     Shard(Shard),
+    #[command(subcommand)]
+    Tenant(Tenant),
+    #[command(subcommand)]
+    Queue(Queue),
     Completions(Completions),
     HelpPages(HelpPages),
     /// Look at a configuration: is it right, what holds, what can be set?

@@ -9,7 +9,7 @@
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`observe`]: metrics, traces and profiles of a server
 //! * [`telemetry`]: where log lines and spans go
-//! * [`job`], [`work`], [`shard`]: commands that call a server
+//! * [`job`], [`work`], [`shard`], [`tenant`], [`queue`]: commands that call a server
 //! * [`completions`], [`help_pages`]: the command line as scripts of shells, and as a page
 //! * [`connect`], [`input`], [`output`], [`failure`], [`exit`]: what commands share that call a
 //!   server: how they reach it, what they read, how they show results and failures, how they end
@@ -32,11 +32,13 @@ mod job;
 mod moment;
 mod observe;
 mod output;
+mod queue;
 mod serve;
 mod service_config;
 mod shard;
 mod table;
 mod telemetry;
+mod tenant;
 mod tls;
 mod work;
 
@@ -99,6 +101,8 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
         (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
         (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
         (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, output)?.into()),
+        (Some(Verb::Tenant(tenant)), _) => Ok(tenant::run(tenant, output)?.into()),
+        (Some(Verb::Queue(queue)), _) => Ok(queue::run(queue, output)?.into()),
         (Some(Verb::HelpPages(_)), _) => Ok(help_pages::run()?.into()),
         (Some(Verb::Completions(shell)), _) => Ok(completions::run(&shell)?.into()),
         (Some(Verb::Bench(bench)), _) => bench::bench(&bench, output),

@@ -254,6 +254,8 @@ pub(crate) async fn open(
         tenancy: config.tenancy.enabled,
         shards: config.shard_count(),
         lease_default,
+        // It was looked at when the file was read.
+        weights: config.fairness.weights().unwrap_or_default(),
         dev_mode: config.server.dev_mode,
     };
     let limits = StageLimits {

@@ -15,13 +15,21 @@ use silo_runtime::proto::{GetNodeInfoRequest, ResetShardsRequest};
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-const BENCHMARKS: [&str; 5] = ["enqueue", "lifecycle", "latency", "claim", "idle"];
+const BENCHMARKS: [&str; 7] = [
+    "enqueue",
+    "lifecycle",
+    "latency",
+    "claim",
+    "limits",
+    "noisy",
+    "idle",
+];
 
 /// Small enough for a test.
 fn small(bench: &str) -> Vec<&'static str> {
     match bench {
         "enqueue" => vec!["--jobs", "200", "--callers", "8", "--batch", "3"],
-        "lifecycle" => vec![
+        "lifecycle" | "limits" => vec![
             "--jobs",
             "300",
             "--callers",
@@ -33,6 +41,16 @@ fn small(bench: &str) -> Vec<&'static str> {
         ],
         "latency" => vec!["--rate", "100", "--duration", "1", "--workers", "4"],
         "claim" => vec!["--depth", "300", "--consumed", "200", "--samples", "20"],
+        "noisy" => vec![
+            "--rate",
+            "100",
+            "--duration",
+            "1",
+            "--workers",
+            "4",
+            "--backlog",
+            "500",
+        ],
         "idle" => vec!["--duration", "1"],
         other => panic!("there is no benchmark {other}"),
     }
@@ -76,6 +94,9 @@ fn check(bench: &str, result: &Value) {
         "lifecycle" => (Some(300), &["enqueue"]),
         "latency" => (Some(100), &["sent_late", "acknowledged", "leased", "done"]),
         "claim" => (Some(20), &["lease"]),
+        "limits" => (Some(300), &["enqueue"]),
+        // The quiet tenant's, and all of its neighbour's.
+        "noisy" => (Some(600), &["done_alone", "done_beside"]),
         _ => (None, &[]),
     };
     assert_eq!(result["jobs"], jobs.unwrap_or(0), "{result:#}");
@@ -189,7 +210,7 @@ fn its_folder_is_made_where_it_is_told_and_removed() {
 
 #[silo::test]
 fn every_flag_names_its_environment_variable() {
-    for bench in ["", "enqueue", "lifecycle", "latency", "claim", "idle"] {
+    for bench in [&[""][..], &BENCHMARKS].concat() {
         let mut command = silo();
         command
             .arg("bench")

@@ -39,6 +39,8 @@ fn it_lasts_as_long_as_it_is_told() {
         ("enqueue --duration 1 --callers 1", 10.0),
         ("lifecycle --duration 1 --callers 1 --workers 1", 10.0),
         ("latency --duration 1 --rate 5 --workers 1", 10.0),
+        ("limits --duration 1 --callers 1 --workers 1", 10.0),
+        ("noisy --duration 1 --rate 5 --workers 1 --backlog 9", 10.0),
         ("idle --duration 1", 30.0),
     ] {
         let seconds = seconds(words);
@@ -48,10 +50,15 @@ fn it_lasts_as_long_as_it_is_told() {
         );
     }
     // It is given up when the queue is not full in time.
-    let late = bench("claim --fill 1 --depth 10000000", &["--store", "memory"]);
-    assert_eq!(late.code, Some(1), "{late:?}");
-    let faults = &late.json()[0]["results"][0]["faults"]["by_kind"];
-    assert_eq!(faults["not_filled"], 1, "{faults}");
+    for words in [
+        "claim --fill 1 --depth 10000000",
+        "noisy --fill 1 --backlog 10000000 --duration 1",
+    ] {
+        let late = bench(words, &["--store", "memory"]);
+        assert_eq!(late.code, Some(1), "{late:?}");
+        let faults = &late.json()[0]["results"][0]["faults"]["by_kind"];
+        assert_eq!(faults["not_filled"], 1, "{faults}");
+    }
 }
 
 #[silo::test]
@@ -61,6 +68,10 @@ fn it_does_as_much_as_it_is_told() {
         ("lifecycle --jobs 7 --callers 2 --workers 2", 7),
         ("latency --rate 9 --duration 1 --workers 2", 9),
         ("claim --depth 9 --consumed 3 --samples 5", 5),
+        ("limits --jobs 7 --callers 2 --workers 2", 7),
+        ("limits --waiters 6", 6),
+        // Those of the neighbour, and the others while it has them.
+        ("noisy --rate 9 --duration 1 --backlog 20 --workers 2", 29),
     ] {
         let shown = shown(words, &["--store", "memory"]);
         assert_eq!(shown["results"][0]["jobs"], jobs, "{words}: {shown:#}");
@@ -108,6 +119,24 @@ fn it_tells_what_it_was_made_with() {
             json!({"payload_bytes": 99, "rate": 7, "tasks": 5, "tenants": 6, "workers": 2}),
         ),
         (
+            "limits",
+            [&load[..], &work, &many, &tenants].concat(),
+            json!({"batch": 4, "callers": 3, "payload_bytes": 99, "tasks": 5, "tenants": 6,
+                   "workers": 2}),
+        ),
+        (
+            "noisy",
+            [
+                &load[2..],
+                &work,
+                &tenants,
+                &["--rate", "7", "--duration", "1", "--backlog", "9"],
+            ]
+            .concat(),
+            json!({"backlog": 9, "payload_bytes": 99, "rate": 7, "tasks": 5, "tenants": 6,
+                   "workers": 2}),
+        ),
+        (
             "claim",
             [
                 &load[2..],
@@ -150,6 +179,8 @@ fn each_keeps_files_where_and_as_it_is_told() {
         "lifecycle --jobs 1 --callers 1 --workers 1",
         "latency --rate 1 --duration 1 --workers 1",
         "claim --depth 1 --consumed 0 --samples 1",
+        "limits --jobs 1 --callers 1 --workers 1",
+        "noisy --rate 1 --duration 1 --workers 1 --backlog 1",
         "idle --duration 1",
     ] {
         let nowhere = bench(words, &["--data", "/no/such/folder"]);
@@ -189,6 +220,8 @@ fn a_servers_jobs_are_of_the_tenants_that_are_named() {
         ("lifecycle --jobs 8 --callers 2", 8),
         ("latency --rate 8 --duration 1", 8),
         ("claim --depth 8 --consumed 0 --samples 1", 8),
+        ("limits --jobs 8 --callers 2", 8),
+        ("noisy --rate 2 --duration 1 --backlog 4", 8),
     ] {
         let before = list("bench-0").len() + list("bench-1").len();
         shown(words, &wide);
@@ -223,6 +256,8 @@ fn what_a_server_costs_is_read_where_it_is_told() {
         "lifecycle --jobs 1 --callers 1 --workers 1",
         "latency --rate 1 --duration 1 --workers 1",
         "claim --depth 1 --consumed 0 --samples 1",
+        "limits --jobs 1 --callers 1 --workers 1",
+        "noisy --rate 1 --duration 1 --workers 1 --backlog 1",
         "idle --duration 1",
     ] {
         let with = shown(words, &["--server", &addr, "--metrics", &url]);

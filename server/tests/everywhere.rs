@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use silo_tests::certificates::Ca;
 
 /// What a command is given beyond the flags of all.
-const MORE: [(&str, &str); 21] = [
+const MORE: [(&str, &str); 31] = [
     ("job enqueue", "--task-group g"),
     ("job get", "x"),
     ("job list", ""),
@@ -31,10 +31,24 @@ const MORE: [(&str, &str); 21] = [
     ("shard info", ""),
     ("shard flush", ""),
     ("shard compact", ""),
+    ("tenant show", ""),
+    ("tenant set", "--weight 2"),
+    ("tenant clear", ""),
+    // Not that of the others: tenancy is off, and a refusal is an answer.
+    ("tenant pause", "--tenant other"),
+    ("tenant resume", "--tenant other"),
+    ("queue pause", "x"),
+    ("queue resume", "x"),
+    ("queue list", ""),
     ("bench enqueue", "--jobs 1 --callers 1"),
     ("bench lifecycle", "--jobs 1 --callers 1 --workers 1"),
     ("bench latency", "--rate 1 --duration 1 --workers 1"),
     ("bench claim", "--depth 1 --consumed 0 --samples 1"),
+    ("bench limits", "--jobs 1 --callers 1 --workers 1"),
+    (
+        "bench noisy",
+        "--rate 1 --duration 1 --workers 1 --backlog 1",
+    ),
     ("bench idle", "--duration 1"),
 ];
 /// Runs a set of benchmarks: only failures are quick.
@@ -222,7 +236,11 @@ fn every_command_that_has_one_names_its_tenant() {
     };
     let named: Vec<_> = MORE
         .into_iter()
-        .filter(|(name, _)| name.starts_with("job "))
+        .filter(|(name, _)| {
+            ["job ", "tenant ", "queue "]
+                .iter()
+                .any(|of| name.starts_with(of))
+        })
         .collect();
     let mut having = having("--tenant");
     having.retain(|name| !name.starts_with("bench"));
@@ -237,6 +255,14 @@ fn every_command_that_has_one_names_its_tenant() {
         "job delete",
         "job import",
         "job quarantined",
+        "tenant show",
+        "tenant set",
+        "tenant clear",
+        "tenant pause",
+        "tenant resume",
+        "queue pause",
+        "queue resume",
+        "queue list",
     ];
     let looking: Vec<_> = named
         .iter()
@@ -269,6 +295,26 @@ fn every_command_that_has_one_names_its_tenant() {
         run("other", &["job", "quarantined"], "").well(),
         "no job is quarantined"
     );
+    // What is set of one is not set of the other.
+    run("other", &["tenant", "set", "--weight", "3"], "").well();
+    run("other", &["tenant", "pause"], "").well();
+    run("other", &["queue", "pause", "g"], "").well();
+    let stands = |tenant: &str| {
+        let shown = run(tenant, &["tenant", "show", "--output", "json"], "").json();
+        let queues = run(tenant, &["queue", "list", "--output", "json"], "").json();
+        let is_paused = !shown[0]["paused_at_ms"].is_null();
+        (shown[0]["weight"].clone(), is_paused, queues.len())
+    };
+    assert_eq!(stands("other"), (json!(3), true, 1));
+    assert_eq!(stands("acme"), (json!(1), false, 0));
+    for args in [
+        &["tenant", "clear"][..],
+        &["tenant", "resume"],
+        &["queue", "resume", "g"],
+    ] {
+        run("other", args, "").well();
+    }
+    assert_eq!(stands("other"), (json!(1), false, 0));
     let get = |tenant: &str| run(tenant, &["job", "get", "x", "--output", "json"], "");
     let found: Value = get("acme").json()[0].clone();
     assert_eq!(found["id"], "x");

@@ -10,6 +10,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::ShardContext;
@@ -46,6 +47,8 @@ pub struct Setup {
     pub dev_mode: bool,
     /// How long leases last, in milliseconds.
     pub lease_ms: u64,
+    /// What tenants get beside others.
+    pub weights: Weights,
     /// How long storage takes for each object it writes.
     pub put_delay: Duration,
     /// The service.
@@ -87,6 +90,7 @@ impl Default for Setup {
             tenancy: false,
             dev_mode: false,
             lease_ms: 10_000,
+            weights: Weights::default(),
             put_delay: Duration::ZERO,
             service: ServiceOptions::default(),
             tls: None,
@@ -137,6 +141,7 @@ impl Server {
             tenancy: setup.tenancy,
             shards: NonZeroU32::new(setup.shards).ok_or("a node needs a shard")?,
             lease_default: Millis::new(setup.lease_ms),
+            weights: setup.weights,
             dev_mode: setup.dev_mode,
         };
         let delays = ThrottleConfig {

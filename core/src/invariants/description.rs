@@ -71,6 +71,10 @@ fn may_go(
             | Command::ShowLimit(_)
             | Command::SetLimit(_)
             | Command::RecountLimits(_)
+            | Command::SetTenant(_)
+            | Command::GetTenant(_)
+            | Command::SetQueue(_)
+            | Command::ListPaused
             | Command::SetAside(_),
         ) => false,
     }

@@ -67,6 +67,10 @@ fn revives(command: &Command, key: &JobKey) -> bool {
         | Command::ShowLimit(_)
         | Command::SetLimit(_)
         | Command::RecountLimits(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::SetAside(_)
         | Command::Tick => false,
     }

@@ -18,17 +18,21 @@ use crate::table::payload::PayloadKey;
 use crate::table::quarantine::{QuarantineRow, Quarantines};
 use crate::table::ready::{Readies, ReadyKey};
 use crate::table::running::{RunningRow, Runnings};
-use crate::table::singleton::{Format, FormatRow};
+use crate::table::singleton::{Format, FormatRow, PausedQueues, PausedQueuesKey};
 use crate::table::state::{Position, StateRow, States, Status, status_of_bytes};
 use crate::table::tenant::{TenantRow, Tenants};
 use crate::table::{Table, TableId};
+use crate::types::name::TaskGroup;
 use crate::types::tenant::Tenant;
+use crate::types::time::Timestamp;
 
 /// A shard's rows by table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     /// What the shard says of itself.
     pub format: Option<FormatRow>,
+    /// Task groups that are paused for everybody, and since when.
+    pub paused_queues: BTreeMap<TaskGroup, Timestamp>,
     /// Tenants.
     pub tenants: BTreeMap<Tenant, TenantRow>,
     /// Descriptions.
@@ -106,6 +110,10 @@ impl Image {
 
     fn take(&mut self, table: TableId, key: &Key, value: &Bytes) {
         match table {
+            TableId::Singleton if *key == PausedQueues::key(&PausedQueuesKey) => {
+                let row = self.row::<PausedQueues>(key, value).map(|(_, row)| row);
+                self.paused_queues = row.unwrap_or_default().since;
+            }
             TableId::Singleton => {
                 self.format = self.row::<Format>(key, value).map(|(_, row)| row);
             }

@@ -13,9 +13,10 @@ use crate::types::time::{Millis, Now};
 /// Whoever has work has a turn.
 pub const TENANTS: SoftInvariant = SoftInvariant {
     sigil: "SILO-SOFT-1",
-    statement: "The ring of a task group has exactly the tenants with ready jobs in it, no \
-                tenant's due or ended jobs are looked at later than the first of them is due, and \
-                limits that are to be searched have their turn.",
+    statement: "The ring of a task group has exactly the tenants with ready jobs in it that are \
+                not paused, no task group is held to be paused that is not, no tenant's due or \
+                ended jobs are looked at later than the first of them is due, and limits that are \
+                to be searched have their turn.",
     check: check_tenants,
 };
 
@@ -29,9 +30,9 @@ pub const LEASES: SoftInvariant = SoftInvariant {
 
 fn check_tenants(image: &Image, soft: &Soft, now: Now) -> Vec<String> {
     let mut violations = Vec::new();
-    let mut expected: BTreeSet<(&TaskGroup, &Tenant)> = BTreeSet::new();
+    let mut expected: BTreeSet<(TaskGroup, &Tenant)> = BTreeSet::new();
     for (tenant, row) in &image.tenants {
-        expected.extend(row.ready.keys().map(|queue| (&queue.group, tenant)));
+        expected.extend(row.groups().into_iter().map(|group| (group, tenant)));
         let Some(wake) = row.wake() else { continue };
         match soft.due(tenant) {
             Some(at) if at <= wake => {}
@@ -41,9 +42,10 @@ fn check_tenants(image: &Image, soft: &Soft, now: Now) -> Vec<String> {
             violations.push(format!("{tenant}: nobody wakes at {wake}"));
         }
     }
-    let in_ring: BTreeSet<(&TaskGroup, &Tenant)> = soft
+    let in_ring: BTreeSet<(TaskGroup, &Tenant)> = soft
         .turns()
         .filter(|(_, tenant)| !image.damaged_tenants.contains(tenant))
+        .map(|(group, tenant)| (group.clone(), tenant))
         .collect();
     let missing = expected.difference(&in_ring);
     violations.extend(missing.map(|(group, tenant)| format!("{tenant} has no turn in {group}")));
@@ -54,6 +56,11 @@ fn check_tenants(image: &Image, soft: &Soft, now: Now) -> Vec<String> {
             && !image.damaged_tenants.contains(&name.tenant)
         {
             violations.push(format!("{name:?} has no turn to be searched"));
+        }
+    }
+    for group in soft.paused() {
+        if !image.paused_queues.contains_key(group) {
+            violations.push(format!("{group} is held to be paused"));
         }
     }
     let rows = image.tenants.values();

@@ -6,10 +6,11 @@ use crate::invariants::Invariant;
 use crate::invariants::image::Image;
 use crate::types::tenant::Tenant;
 
-/// A tenant's row comes with its first job and goes with its last.
+/// A tenant's row comes with its first job and goes with its last, unless something is set.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-TEN-2",
-    statement: "A tenant has a row exactly when it has jobs, or rows in a queue.",
+    statement: "A tenant has a row exactly when it has jobs, rows in a queue, or something set by an \
+                operator.",
     check,
 };
 
@@ -22,8 +23,15 @@ fn check(image: &Image) -> Vec<String> {
     let no_row = with_jobs
         .difference(&with_row)
         .map(|tenant| format!("{tenant} has jobs and no row"));
+    let is_set = |tenant: &Tenant| {
+        let row = image.tenants.get(tenant);
+        row.is_some_and(|row| {
+            row.weight.is_some() || row.paused.is_some() || !row.paused_queues.is_empty()
+        })
+    };
     let no_jobs = with_row
         .difference(&with_jobs)
+        .filter(|tenant| !is_set(tenant))
         .map(|tenant| format!("{tenant} has a row and no jobs"));
     no_row.chain(no_jobs).collect()
 }

@@ -8,10 +8,12 @@ use crate::shard::commands::lease::Lease;
 use crate::shard::commands::lease_job::LeaseJob;
 use crate::shard::commands::list::List;
 use crate::shard::commands::list_limits::ListLimits;
+use crate::shard::commands::pause::SetQueue;
 use crate::shard::commands::quarantine::SetAside;
 use crate::shard::commands::report::Report;
 use crate::shard::commands::set_limit::SetLimit;
 use crate::shard::commands::show_limit::ShowLimit;
+use crate::shard::commands::tenant::SetTenant;
 use crate::table::job::JobKey;
 use crate::types::entropy::Entropy;
 use crate::types::retention::Retention;
@@ -61,6 +63,14 @@ pub enum Command {
     SetLimit(SetLimit),
     /// Count anew what a tenant's jobs hold.
     RecountLimits(Tenant),
+    /// Set a tenant's weight, pause or resume it.
+    SetTenant(SetTenant),
+    /// Show what is set of a tenant, and how many jobs it has.
+    GetTenant(Tenant),
+    /// Pause or resume a task group.
+    SetQueue(SetQueue),
+    /// Show the task groups that are paused for everybody.
+    ListPaused,
     /// Set a job aside whose data cannot be read. No caller sends this: the driver does.
     SetAside(SetAside),
     /// Time has passed.
@@ -96,6 +106,10 @@ impl Command {
             | Self::RecountLimits(_)
             | Self::Get(_)
             | Self::Result(_)
+            | Self::SetTenant(_)
+            | Self::GetTenant(_)
+            | Self::SetQueue(_)
+            | Self::ListPaused
             | Self::SetAside(_)
             | Self::Tick => true,
         }

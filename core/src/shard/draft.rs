@@ -17,6 +17,7 @@ use crate::table::codec::{Row, encode};
 use crate::table::job::{JobKey, JobRow, Jobs};
 use crate::table::key::{Key, KeyRange};
 use crate::table::payload::PayloadKey;
+use crate::table::singleton::{PausedQueues, PausedQueuesKey, PausedQueuesRow};
 use crate::table::state::{StateRow, States, Status};
 use crate::table::tenant::{TenantRow, Tenants};
 use crate::table::{Table, TableId};
@@ -253,6 +254,25 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The task groups that are paused for everybody. A row that does not decode pauses nothing.
+    pub(crate) fn paused_queues(&mut self) -> Result<PausedQueuesRow, Halt> {
+        let Some(bytes) = self.view.get(&PausedQueues::key(&PausedQueuesKey))? else {
+            return Ok(PausedQueuesRow::default());
+        };
+        Ok(PausedQueues::read_row(&bytes).unwrap_or_else(|_| {
+            self.notice(Notice::Unreadable(TableId::Singleton));
+            PausedQueuesRow::default()
+        }))
+    }
+
+    /// Tells soft state which task groups are paused, if it knows otherwise.
+    pub(crate) fn knows_paused(&mut self, paused: PausedQueuesRow) {
+        if !paused.since.keys().eq(self.soft.paused()) {
+            let groups = paused.since.into_keys().collect();
+            self.step(SoftStep::Paused(groups));
+        }
+    }
+
     pub(crate) fn put<T: Table>(&mut self, key: &T::Key, row: &T::Row)
     where
         T::Row: Row,
@@ -353,7 +373,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             for group in row.groups() {
-                if !soft.has_work(&tenant, &group) {
+                if !soft.has_work(&tenant, &group) && !soft.paused().contains(&group) {
                     notices.push(Notice::Ready(group));
                 }
             }

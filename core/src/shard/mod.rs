@@ -33,7 +33,7 @@ pub mod view;
 use crate::shard::command::{Command, Stamp};
 use crate::shard::commands::{
     cancel, delete, enqueue, expedite, explain, heartbeat, import, inspect, lease, lease_job, list,
-    list_limits, quarantine, recount, report, restart, set_limit, show_limit, tick,
+    list_limits, pause, quarantine, recount, report, restart, set_limit, show_limit, tenant, tick,
 };
 use crate::shard::decision::Decision;
 use crate::shard::draft::{Draft, Halt};
@@ -78,6 +78,10 @@ pub fn decide(
         Command::ShowLimit(show) => show_limit::show(show, &draft),
         Command::SetLimit(set) => set_limit::decide(set, &mut draft),
         Command::RecountLimits(tenant) => recount::decide(tenant, &mut draft),
+        Command::SetTenant(set) => tenant::set(set, &mut draft),
+        Command::GetTenant(tenant) => tenant::get(tenant, &mut draft),
+        Command::SetQueue(set) => pause::set(set, &mut draft),
+        Command::ListPaused => pause::list(&mut draft),
         Command::SetAside(aside) => quarantine::judge(aside, &draft),
         Command::Tick => tick::decide(&mut draft),
     };

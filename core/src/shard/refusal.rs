@@ -4,7 +4,7 @@
 use crate::shard::commands::recount::RECOUNTED_MAX;
 use crate::table::job::JobKey;
 use crate::table::state::{Position, Status};
-use crate::types::name::{JobId, LimitKey};
+use crate::types::name::{JobId, LimitKey, TaskGroup};
 use crate::types::task::TaskId;
 use crate::types::tenant::Tenant;
 use crate::types::time::Millis;
@@ -12,6 +12,9 @@ use crate::types::time::Millis;
 /// Queues (a task group at a priority) in which a tenant may have ready jobs: its row names them
 /// all, and is written with each of its commands. A new job that would be in one more is refused.
 pub const QUEUES_MAX: usize = 1000;
+
+/// Task groups that may be paused for one tenant, and for everybody.
+pub const PAUSED_MAX: usize = 1000;
 
 /// How long a job waits that is here already and would be in one queue more than its tenant may
 /// have; then it tries again.
@@ -69,6 +72,17 @@ pub enum Refusal {
         /// Which limit, the first of those in the order of their keys.
         limit: LimitKey,
     },
+    /// Nothing of the job's tenant, or of its task group, is leased.
+    #[error("job cannot be leased: {by}; resume it first")]
+    Paused {
+        /// Which job.
+        key: JobKey,
+        /// What is paused.
+        by: Paused,
+    },
+    /// Too many task groups are paused.
+    #[error("{PAUSED_MAX} task groups are paused already: resume some, or pause the tenant")]
+    TooManyPaused,
     /// The job runs, and must not be taken from under its worker.
     #[error("job is running: cancel it, or wait until it has ended")]
     JobRunning(JobKey),
@@ -112,6 +126,20 @@ pub enum Refusal {
         "the row of tenant {0} is damaged: its jobs are safe but cannot be reached; see the log"
     )]
     TenantDamaged(Tenant),
+}
+
+/// What keeps a job from being leased.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Paused {
+    /// All of its tenant.
+    #[error("tenant {0} is paused")]
+    Tenant(Tenant),
+    /// Its task group, of its tenant.
+    #[error("task group {0} is paused for its tenant")]
+    QueueOfTenant(TaskGroup),
+    /// Its task group, of everybody.
+    #[error("task group {0} is paused")]
+    Queue(TaskGroup),
 }
 
 /// What became of a lease that is not there.
@@ -171,6 +199,7 @@ impl Refusal {
             | Self::NotTerminal(..)
             | Self::NotLeasable(..)
             | Self::LimitFull { .. }
+            | Self::Paused { .. }
             | Self::JobRunning(_)
             | Self::NotRestartable(..)
             | Self::NotExpeditable(..)
@@ -179,7 +208,7 @@ impl Refusal {
             | Self::TooManyToCount(_)
             | Self::Quarantined(_) => RefusalCode::FailedPrecondition,
             Self::InBatch { refusal, .. } => refusal.code(),
-            Self::TooManyQueues { .. } => RefusalCode::ResourceExhausted,
+            Self::TooManyQueues { .. } | Self::TooManyPaused => RefusalCode::ResourceExhausted,
             Self::LimitDamaged(_) | Self::TenantDamaged(_) => RefusalCode::Internal,
         }
     }
@@ -201,6 +230,11 @@ impl Refusal {
             Self::NotTerminal(..) => "JOB_NOT_TERMINAL",
             Self::NotLeasable(..) => "JOB_NOT_LEASABLE",
             Self::LimitFull { .. } => "LIMIT_FULL",
+            Self::Paused { by, .. } => match by {
+                Paused::Tenant(_) => "TENANT_PAUSED",
+                Paused::QueueOfTenant(_) | Paused::Queue(_) => "QUEUE_PAUSED",
+            },
+            Self::TooManyPaused => "TOO_MANY_PAUSED",
             Self::JobRunning(_) => "JOB_RUNNING",
             Self::NotRestartable(..) => "JOB_NOT_RESTARTABLE",
             Self::NotExpeditable(..) => "JOB_NOT_EXPEDITABLE",
@@ -231,6 +265,7 @@ impl Refusal {
             | Self::NotTerminal(key, _)
             | Self::NotLeasable(key, _)
             | Self::LimitFull { key, .. }
+            | Self::Paused { key, .. }
             | Self::JobRunning(key)
             | Self::NotRestartable(key, _)
             | Self::NotExpeditable(key, _)
@@ -239,6 +274,7 @@ impl Refusal {
             | Self::Quarantined(key) => Some(&key.job),
             Self::InBatch { refusal, .. } => refusal.job(),
             Self::TooManyQueues { .. }
+            | Self::TooManyPaused
             | Self::LimitDamaged(_)
             | Self::TooManyToCount(_)
             | Self::TenantDamaged(_) => None,

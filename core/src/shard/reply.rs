@@ -11,12 +11,13 @@ use crate::table::job::{JobKey, JobRow};
 use crate::table::key::Key;
 use crate::table::payload::PayloadKey;
 use crate::table::state::{StateRow, Status};
-use crate::table::tenant::Queue;
+use crate::table::tenant::{Queue, Tallies};
 use crate::types::data::Data;
 use crate::types::limit::Limit;
-use crate::types::name::JobId;
+use crate::types::name::{JobId, TaskGroup};
 use crate::types::task::TaskId;
 use crate::types::time::{Millis, Timestamp};
+use crate::types::weight::Weight;
 
 /// What a command answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,10 @@ pub enum Reply {
     Job(Box<JobView>),
     /// How a job ended.
     Result(Box<ResultView>),
+    /// What is set of a tenant, and how many jobs it has.
+    Tenant(Box<TenantView>),
+    /// The task groups that are paused for everybody, and since when.
+    PausedQueues(BTreeMap<TaskGroup, Timestamp>),
     /// Time was looked at.
     Ticked,
     /// No: nothing was changed.
@@ -101,6 +106,8 @@ impl Reply {
             | Self::Limit(_)
             | Self::LimitSet
             | Self::Recounted { .. }
+            | Self::Tenant(_)
+            | Self::PausedQueues(_)
             | Self::Ticked
             | Self::Refused(_)
             | Self::Again => Vec::new(),
@@ -254,4 +261,17 @@ pub struct ResultView {
     pub state: StateRow,
     /// What its last attempt reported, if it did.
     pub data: Option<Content>,
+}
+
+/// What is set of a tenant, and how many jobs it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantView {
+    /// Its weight, if one was set at run time.
+    pub weight: Option<Weight>,
+    /// Since when it is paused, if it is.
+    pub paused: Option<Timestamp>,
+    /// Task groups that are paused for it, and since when; not those that are paused for everybody.
+    pub paused_queues: BTreeMap<TaskGroup, Timestamp>,
+    /// How many jobs stand where.
+    pub tallies: Tallies,
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 /// Members in the order in which they are served next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ring<T> {
+    /// Who is in the middle of a turn, and how many tasks are left of it: at most the first.
+    begun: Option<(T, u32)>,
     next_turn: u64,
     by_turn: BTreeMap<u64, T>,
     turn_of: BTreeMap<T, u64>,
@@ -14,6 +16,7 @@ pub(crate) struct Ring<T> {
 impl<T> Default for Ring<T> {
     fn default() -> Self {
         Self {
+            begun: None,
             next_turn: 0,
             by_turn: BTreeMap::new(),
             turn_of: BTreeMap::new(),
@@ -35,15 +38,34 @@ impl<T: Clone + Ord> Ring<T> {
         self.turn_of.contains_key(member)
     }
 
-    /// Joins at the end: whoever is in the ring is served once before.
+    /// What is left of a turn that a member has begun; none if it begins its turn anew.
+    pub(crate) fn left_of(&self, member: &T) -> Option<u32> {
+        let begun = self.begun.as_ref().filter(|(of, _)| of == member);
+        begun.map(|(_, left)| *left)
+    }
+
+    /// Whoever is in the middle of a turn, and what is left of it.
+    pub(crate) const fn begun(&self) -> Option<&(T, u32)> {
+        self.begun.as_ref()
+    }
+
+    /// Stays where it is: so much is left of its turn.
+    pub(crate) fn begin(&mut self, member: &T, left: u32) {
+        if self.contains(member) {
+            self.begun = Some((member.clone(), left));
+        }
+    }
+
+    /// Joins at the end: whoever is in the ring has its turn before.
     pub(crate) fn join(&mut self, member: &T) {
         if !self.contains(member) {
             self.give_turn(member);
         }
     }
 
-    /// Goes to the end, after having been served.
+    /// Goes to the end: it has had its turn.
     pub(crate) fn served(&mut self, member: &T) {
+        self.end_turn(member);
         if let Some(turn) = self.turn_of.get(member) {
             self.by_turn.remove(turn);
             self.give_turn(member);
@@ -51,8 +73,15 @@ impl<T: Clone + Ord> Ring<T> {
     }
 
     pub(crate) fn part(&mut self, member: &T) {
+        self.end_turn(member);
         if let Some(turn) = self.turn_of.remove(member) {
             self.by_turn.remove(&turn);
+        }
+    }
+
+    fn end_turn(&mut self, member: &T) {
+        if self.left_of(member).is_some() {
+            self.begun = None;
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Soft {
     leases: BTreeMap<JobKey, SoftLease>,
     expiries: BTreeSet<(Uptime, JobKey)>,
     to_search: Ring<LimitName>,
+    /// Task groups known to be paused for everybody: nobody needs to ask for them.
+    paused: BTreeSet<TaskGroup>,
     recovery: Recovery,
     groups_version: u64,
     totals: Tallies,
@@ -50,7 +52,7 @@ pub enum SoftStep {
     Tenant {
         /// Which tenant.
         tenant: Tenant,
-        /// Task groups with ready work.
+        /// Task groups with ready work that may be leased.
         groups: BTreeSet<TaskGroup>,
         /// Nothing is to be done for the tenant's jobs before this: none is due, none that has
         /// ended is to be removed.
@@ -58,8 +60,19 @@ pub enum SoftStep {
         /// How many of its jobs stand where.
         tallies: Tallies,
     },
-    /// A tenant was served and goes to the end of the ring.
+    /// A tenant has had its turn and goes to the end of the ring.
     Served(TaskGroup, Tenant),
+    /// A tenant is in the middle of its turn: it goes on with the next lease.
+    Begun {
+        /// Of which task group.
+        group: TaskGroup,
+        /// Whose turn.
+        tenant: Tenant,
+        /// How many tasks are left of it.
+        left: u32,
+    },
+    /// These task groups are paused for everybody, and no others.
+    Paused(BTreeSet<TaskGroup>),
     /// A tenant's due jobs had their turn, at this time.
     DueServed(Timestamp, Tenant),
     /// A lease began.
@@ -159,6 +172,7 @@ impl Soft {
             leases: BTreeMap::new(),
             expiries: BTreeSet::new(),
             to_search: Ring::default(),
+            paused: BTreeSet::new(),
             recovery: Recovery::Tenants(whole(TableId::Tenant).start),
             groups_version: 0,
             totals: Tallies::default(),
@@ -189,14 +203,20 @@ impl Soft {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// The task groups known to have ready work.
+    /// The task groups known to have ready work, except for those known to be paused.
     pub fn groups(&self) -> impl Iterator<Item = &TaskGroup> {
-        self.rings.keys()
+        let groups = self.rings.keys();
+        groups.filter(|group| !self.paused.contains(*group))
     }
 
-    /// Whether a task group is known to have ready work.
+    /// Whether a task group is known to have ready work, and not known to be paused.
     pub fn has_ready(&self, group: &TaskGroup) -> bool {
-        self.rings.contains_key(group)
+        self.rings.contains_key(group) && !self.paused.contains(group)
+    }
+
+    /// The task groups known to be paused for everybody: maybe not all of them.
+    pub const fn paused(&self) -> &BTreeSet<TaskGroup> {
+        &self.paused
     }
 
     /// How many jobs of all known tenants stand where: of all there are, once recovered.
@@ -236,6 +256,11 @@ impl Soft {
         for (group, ring) in &self.rings {
             out.write(group.as_str().as_bytes());
             ring.iter().for_each(|tenant| out.write_u64(tenant.hash()));
+            let begun = ring.begun().map(|(tenant, left)| (tenant.hash(), *left));
+            begun.hash(&mut out);
+        }
+        for group in &self.paused {
+            out.write(group.as_str().as_bytes());
         }
         for (key, lease) in &self.leases {
             out.write_u64(key.tenant.hash());
@@ -329,6 +354,21 @@ impl Soft {
             SoftStep::Served(group, tenant) => {
                 if let Some(ring) = self.rings.get_mut(group) {
                     ring.served(tenant);
+                }
+            }
+            SoftStep::Begun {
+                group,
+                tenant,
+                left,
+            } => {
+                if let Some(ring) = self.rings.get_mut(group) {
+                    ring.begin(tenant, *left);
+                }
+            }
+            SoftStep::Paused(groups) => {
+                if self.paused != *groups {
+                    self.paused.clone_from(groups);
+                    self.groups_version = self.groups_version.saturating_add(1);
                 }
             }
             SoftStep::DueServed(at, tenant) => self.due_served(*at, tenant),

@@ -6,7 +6,7 @@
 //!
 //! | table | key after the tenant | row |
 //! |---|---|---|
-//! | [`tenant`] | – | tallies, heads of the tenant's queues, next sequence number |
+//! | [`tenant`] | – | tallies, heads of the tenant's queues, next sequence number, weight, pauses |
 //! | [`job`] | job | what was asked for |
 //! | [`state`] | job | where the job stands, its latest attempt |
 //! | [`attempt`] | job, number | an earlier attempt |
@@ -22,7 +22,7 @@
 //! | [`line`]: `parked` | limit, wait place, line | a line that waits for a slot of the limit |
 //! | [`limit`]: `ticket` | limit, number, line | a line that a slot is kept for |
 //! | [`limit`]: `admit` | limit | lines parked there are still to be looked at |
-//! | [`singleton`] | (no tenant) | what the shard says of itself |
+//! | [`singleton`] | (no tenant) | what the shard says of itself, task groups that are paused |
 
 pub mod attempt;
 pub mod codec;
@@ -51,7 +51,7 @@ use crate::table::key::{Key, KeyError, KeyParts, KeyReader, KeyWriter};
 pub enum TableId {
     /// Shard-wide singletons.
     Singleton = 0x01,
-    /// One row per tenant that has jobs.
+    /// One row per tenant that has jobs, or of which something is set.
     Tenant = 0x10,
     /// What was asked for.
     Job = 0x20,

@@ -1,16 +1,18 @@
-//! One small row per tenant that has jobs: its tallies, and the front of each of its queues.
+//! One small row per tenant that has jobs, or of which something is set: its tallies, the front of
+//! each of its queues, its weight and what is paused.
 
 use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::table::codec::{Row, RowError, whole};
+use crate::table::codec::{Row, RowError, longer, whole};
 use crate::table::place::{Head, Place};
 use crate::table::state::Status;
 use crate::table::{Table, TableId};
 use crate::types::name::{Priority, TaskGroup};
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
+use crate::types::weight::{Weight, Weights};
 
 /// The table.
 pub struct Tenants;
@@ -34,10 +36,19 @@ pub struct TenantRow {
     pub due: Option<Head>,
     /// The queue of ended jobs that are removed at a time, if there are any. Since version 2.
     pub expiry: Option<Head>,
+    /// Its weight, if one was set at run time. This and what follows since version 3.
+    pub weight: Option<Weight>,
+    /// Since when nothing of it is leased, if an operator paused it.
+    pub paused: Option<Timestamp>,
+    /// Task groups of which nothing of it is leased, and since when.
+    pub paused_queues: BTreeMap<TaskGroup, Timestamp>,
 }
 
+/// What version 3 has added, of a row that was written before: nothing is set.
+const NOTHING_SET: [u8; 6] = [0; 6];
+
 impl Row for TenantRow {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
         match version {
@@ -49,8 +60,10 @@ impl Row for TenantRow {
                     ready,
                     due,
                     expiry: None,
+                    ..Self::default()
                 })
             }
+            2 => longer(body, &NOTHING_SET),
             other => Err(RowError::unknown(other)),
         }
     }
@@ -66,7 +79,20 @@ impl TenantRow {
     /// Whether there is nothing to know any more. Rows of a queue may outlive their job, when which
     /// rows a damaged one had could not be read: the row stays until they have been met.
     pub fn is_over(&self) -> bool {
-        self.tallies.total() == 0 && self.ready.is_empty() && self.wake().is_none()
+        let has_jobs = self.tallies.total() > 0 || !self.ready.is_empty() || self.wake().is_some();
+        let is_set = self.weight.is_some() || self.paused.is_some();
+        !has_jobs && !is_set && self.paused_queues.is_empty()
+    }
+
+    /// The tenant's weight: as it was set, else as the configuration says.
+    pub fn weight_or(&self, configured: &Weights, tenant: &Tenant) -> Weight {
+        self.weight.unwrap_or_else(|| configured.of(tenant))
+    }
+
+    /// Since when nothing of the tenant is leased from this task group, if that is so.
+    pub fn paused_since(&self, group: &TaskGroup) -> Option<Timestamp> {
+        self.paused
+            .or_else(|| self.paused_queues.get(group).copied())
     }
 
     /// Draws a place in one of the tenant's queues.
@@ -76,21 +102,23 @@ impl TenantRow {
         Place { at, seq }
     }
 
-    /// The tenant's queues of one task group, first priority first.
+    /// The tenant's queues of one task group, first priority first. None while it is paused.
     pub fn queues(&self, group: &TaskGroup) -> impl Iterator<Item = (&Queue, &Head)> {
         let first = Queue {
             group: group.clone(),
             priority: Priority::default(),
         };
+        let is_paused = self.paused_since(group).is_some();
         self.ready
             .range(first..)
-            .take_while(move |(queue, _)| queue.group == *group)
+            .take_while(move |(queue, _)| queue.group == *group && !is_paused)
     }
 
-    /// The task groups with ready work, each once, in order.
+    /// The task groups with ready work of which the tenant is not paused, each once, in order.
     pub fn groups(&self) -> Vec<TaskGroup> {
         let mut groups: Vec<TaskGroup> = self.ready.keys().map(|q| q.group.clone()).collect();
         groups.dedup();
+        groups.retain(|group| self.paused_since(group).is_none());
         groups
     }
 }

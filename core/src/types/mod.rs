@@ -9,6 +9,7 @@
 //! * [`retry`]: retry policy and the arithmetic of back-off
 //! * [`retention`]: how long a job is kept once it has ended
 //! * [`data`]: payloads, results and error data
+//! * [`weight`]: how much of the workers a tenant gets beside others
 //! * [`entropy`]: what is drawn from a command's stamp
 
 pub mod data;
@@ -20,6 +21,7 @@ pub mod retry;
 pub mod task;
 pub mod tenant;
 pub mod time;
+pub mod weight;
 
 /// A value outside its bounds. The sentence names the field, the value and the bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

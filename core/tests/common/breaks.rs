@@ -23,6 +23,7 @@ use silo_core::table::place::{Place, Spot as _};
 use silo_core::table::quarantine::{QuarantineRow, Quarantines};
 use silo_core::table::ready::{Readies, ReadyKey, ReadyRow};
 use silo_core::table::running::{RunningRow, Runnings};
+use silo_core::table::singleton::{PausedQueues, PausedQueuesKey};
 use silo_core::table::state::{Ended, Position, States};
 use silo_core::table::tenant::Tenants;
 use silo_core::table::{Table, TableId};
@@ -30,8 +31,8 @@ use silo_core::types::data::Data;
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::common::{
-    LEASE, Shard, failure, heartbeat, job, kept, lease_job, limit_key, limited, of_tenant, plain,
-    queue, retrying, success, tenant,
+    LEASE, Shard, failure, heartbeat, job, kept, lease_job, limit_key, limited, of_tenant,
+    pause_queue, plain, queue, retrying, success, tenant,
 };
 
 /// A way to break a shard in which everything holds.
@@ -583,6 +584,13 @@ pub const BREAKS: &[Break] = &[
         w.edit::<Tenants>(&tenant("t"), |tenant| {
             tenant.expiry.as_mut().unwrap().low = place(w_past(), 0);
         });
+    }),
+    broken("SILO-SOFT-1", "a tenant that is paused has a turn", |w| {
+        w.edit::<Tenants>(&tenant("u"), |tenant| tenant.paused = Some(Timestamp::MIN));
+    }),
+    broken("SILO-SOFT-1", "a task group is held to be paused", |w| {
+        w.shard.run(&pause_queue("g", None, true));
+        w.remove(&PausedQueues::key(&PausedQueuesKey));
     }),
     broken("SILO-SOFT-2", "a lease that nobody watches", |w| {
         w.shard.soft = recovered_without(w, &Runnings::key(&t("leased")));

@@ -17,7 +17,9 @@ use silo_core::shard::commands::import::{Import, ImportAttempt, ImportEnding, Im
 use silo_core::shard::commands::inspect::Get;
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
+use silo_core::shard::commands::pause::SetQueue;
 use silo_core::shard::commands::report::{Outcome, Report};
+use silo_core::shard::commands::tenant::{SetTenant, SetWeight};
 use silo_core::shard::counts::Counts;
 use silo_core::shard::decision::{Change, Notice};
 use silo_core::shard::refusal::{Gone, Refusal};
@@ -39,6 +41,7 @@ use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::{Millis, Now, Timestamp, Uptime};
+use silo_core::types::weight::Weights;
 
 /// The time at which every test begins.
 pub const START: i64 = 1_700_000_000_000;
@@ -466,6 +469,31 @@ pub fn lease(group_name: &str, tasks_max: u32) -> Command {
         grantee: grantee("w"),
         tasks_max,
         bytes_max: u64::MAX,
+        weights: Weights::default(),
+    })
+}
+
+pub fn pause_queue(group_name: &str, of: Option<&str>, is_paused: bool) -> Command {
+    Command::SetQueue(SetQueue {
+        group: group(group_name),
+        tenant: of.map(tenant),
+        is_paused,
+    })
+}
+
+pub fn pause_tenant(name: &str, is_paused: bool) -> Command {
+    Command::SetTenant(SetTenant {
+        tenant: tenant(name),
+        weight: SetWeight::Keep,
+        paused: Some(is_paused),
+    })
+}
+
+pub fn set_weight(name: &str, weight: SetWeight) -> Command {
+    Command::SetTenant(SetTenant {
+        tenant: tenant(name),
+        weight,
+        paused: None,
     })
 }
 

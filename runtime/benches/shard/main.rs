@@ -41,6 +41,7 @@ use silo_core::types::name::{Priority, TaskGroup, WorkerId};
 use silo_core::types::retention::Retention;
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 use silo_runtime::clock::SlewedClock;
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
@@ -259,6 +260,7 @@ async fn lease(shard: &Shard, tasks_max: u32) -> Vec<Task> {
         grantee,
         tasks_max,
         bytes_max: 64 << 20,
+        weights: Weights::default(),
     };
     let Reply::Leased(tasks) = shard.call(Command::Lease(lease)).await.unwrap() else {
         panic!("not a lease");
@@ -307,6 +309,7 @@ fn enqueue_kept(tenant: Tenant, kept: Option<Millis>) -> Command {
         max_crashes: 5,
         limits: Vec::new(),
         lease: None,
+        limits: Vec::new(),
         metadata: BTreeMap::new(),
         payload: Bytes::from(vec![0xc0; PAYLOAD_BYTES]),
     }))

@@ -1,4 +1,5 @@
-//! What operators ask of a cluster: its nodes, the storage of its shards, damaged jobs.
+//! What operators ask of a cluster: its nodes, the storage of its shards, damaged jobs, tenants and
+//! what is paused.
 
 use crate::client::Client;
 use crate::client::call::{Place, Plan};
@@ -7,8 +8,10 @@ use crate::client::error::Error;
 use crate::client::verdict::Repeat;
 use crate::proto::{
     CompactShardRequest, FlushShardRequest, GetNodeInfoRequest, GetNodeInfoResponse,
-    GetShardStorageInfoRequest, GetShardStorageInfoResponse, ListQuarantinedJobsRequest,
-    ListQuarantinedJobsResponse, QuarantinedJob,
+    GetShardStorageInfoRequest, GetShardStorageInfoResponse, GetTenantRequest,
+    ListPausedQueuesRequest, ListQuarantinedJobsRequest, ListQuarantinedJobsResponse,
+    PauseQueueRequest, PausedQueue, QuarantinedJob, ResumeQueueRequest, SetTenantRequest,
+    TenantInfo,
 };
 
 /// Jobs on a page; servers give no more.
@@ -110,6 +113,93 @@ impl Client {
                 return Ok(jobs);
             }
         }
+    }
+
+    /// What is set of this client's tenant, and how many jobs it has.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if tenancy is on and the client has no tenant, or the other way round.
+    pub async fn tenant_info(&self) -> Result<TenantInfo, Error> {
+        let request = GetTenantRequest {
+            shard: String::new(),
+            tenant: self.tenant.clone(),
+        };
+        let plan = self.for_tenant(Repeat::Safe);
+        let send = |mut stub: Stub, request| async move { stub.get_tenant(request).await };
+        let answer = self.caller.call(plan, request, send).await?.body;
+        Ok(answer.tenant.unwrap_or_default())
+    }
+
+    /// Sets the weight of this client's tenant (0: as the configuration says), pauses it or resumes
+    /// it; what is `None` stays. Answers with how it is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::tenant_info`]; `Refused` for a weight above 1,000.
+    pub async fn set_tenant(
+        &self,
+        weight: Option<u32>,
+        paused: Option<bool>,
+    ) -> Result<TenantInfo, Error> {
+        let request = SetTenantRequest {
+            shard: String::new(),
+            tenant: self.tenant.clone(),
+            weight,
+            paused,
+        };
+        let plan = self.for_tenant(Repeat::Safe);
+        let send = |mut stub: Stub, request| async move { stub.set_tenant(request).await };
+        let answer = self.caller.call(plan, request, send).await?.body;
+        Ok(answer.tenant.unwrap_or_default())
+    }
+
+    /// Pauses a task group on a shard: of this client's tenant, or of everybody if it has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::quarantined_page`]; `Refused` if too many are paused.
+    pub async fn pause_queue(&self, shard: &str, task_group: &str) -> Result<(), Error> {
+        let request = PauseQueueRequest {
+            shard: shard.to_owned(),
+            tenant: self.tenant.clone(),
+            task_group: task_group.to_owned(),
+        };
+        let plan = self.for_shard(shard, Repeat::Safe);
+        let send = |mut stub: Stub, request| async move { stub.pause_queue(request).await };
+        self.caller.call(plan, request, send).await?;
+        Ok(())
+    }
+
+    /// Resumes a task group on a shard, as [`Client::pause_queue`] has paused it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::quarantined_page`].
+    pub async fn resume_queue(&self, shard: &str, task_group: &str) -> Result<(), Error> {
+        let request = ResumeQueueRequest {
+            shard: shard.to_owned(),
+            tenant: self.tenant.clone(),
+            task_group: task_group.to_owned(),
+        };
+        let plan = self.for_shard(shard, Repeat::Safe);
+        let send = |mut stub: Stub, request| async move { stub.resume_queue(request).await };
+        self.caller.call(plan, request, send).await?;
+        Ok(())
+    }
+
+    /// The task groups that are paused for everybody on a shard.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::storage_info`].
+    pub async fn paused_queues(&self, shard: &str) -> Result<Vec<PausedQueue>, Error> {
+        let request = ListPausedQueuesRequest {
+            shard: shard.to_owned(),
+        };
+        let plan = self.for_shard(shard, Repeat::Safe);
+        let send = |mut stub: Stub, request| async move { stub.list_paused_queues(request).await };
+        Ok(self.caller.call(plan, request, send).await?.body.queues)
     }
 
     /// The shard that holds this client's tenant, as far as is known.

@@ -4,10 +4,11 @@ use crate::proto::{
     AwaitJobRequest, CancelJobRequest, CompactShardRequest, DeleteJobRequest,
     DropTenantHoldersRequest, EnqueueBatchRequest, EnqueueRequest, ExpediteJobRequest,
     ExplainJobRequest, FlushShardRequest, GetClusterInfoRequest, GetJobRequest,
-    GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, HeartbeatRequest,
-    HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest, ListJobsRequest,
-    ListLimitsRequest, ListQuarantinedJobsRequest, ReportOutcomeRequest, ReportOutcomesRequest,
-    ReportRefreshOutcomeRequest, RestartJobRequest, SetLimitRequest, ShowLimitRequest,
+    GetJobResultRequest, GetNodeInfoRequest, GetShardStorageInfoRequest, GetTenantRequest,
+    HeartbeatRequest, HeartbeatsRequest, ImportJobRequest, ImportJobsRequest, LeaseTasksRequest,
+    ListJobsRequest, ListLimitsRequest, ListPausedQueuesRequest, ListQuarantinedJobsRequest,
+    PauseQueueRequest, ReportOutcomeRequest, ReportOutcomesRequest, ReportRefreshOutcomeRequest,
+    RestartJobRequest, ResumeQueueRequest, SetLimitRequest, SetTenantRequest, ShowLimitRequest,
 };
 
 /// A request that names the shard it is for.
@@ -48,6 +49,11 @@ routed!(
     RestartJobRequest,
     SetLimitRequest,
     ShowLimitRequest,
+    GetTenantRequest,
+    SetTenantRequest,
+    PauseQueueRequest,
+    ResumeQueueRequest,
+    ListPausedQueuesRequest,
 );
 
 macro_rules! routed_each {

@@ -49,6 +49,14 @@ pub enum CommandKind {
     SetLimit,
     /// Count anew what a tenant's jobs hold.
     RecountLimits,
+    /// Set a tenant's weight, pause or resume it.
+    SetTenant,
+    /// Show what is set of a tenant.
+    GetTenant,
+    /// Pause or resume a task group.
+    SetQueue,
+    /// Show the task groups that are paused.
+    ListPaused,
     /// Set a job aside.
     SetAside,
     /// Time has passed.
@@ -57,7 +65,7 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::Enqueue,
         Self::EnqueueAll,
         Self::Import,
@@ -78,6 +86,10 @@ impl CommandKind {
         Self::ShowLimit,
         Self::SetLimit,
         Self::RecountLimits,
+        Self::SetTenant,
+        Self::GetTenant,
+        Self::SetQueue,
+        Self::ListPaused,
         Self::SetAside,
         Self::Tick,
     ];
@@ -105,6 +117,10 @@ impl CommandKind {
             Command::ShowLimit(_) => Self::ShowLimit,
             Command::SetLimit(_) => Self::SetLimit,
             Command::RecountLimits(_) => Self::RecountLimits,
+            Command::SetTenant(_) => Self::SetTenant,
+            Command::GetTenant(_) => Self::GetTenant,
+            Command::SetQueue(_) => Self::SetQueue,
+            Command::ListPaused => Self::ListPaused,
             Command::SetAside(_) => Self::SetAside,
             Command::Tick => Self::Tick,
         }
@@ -133,6 +149,10 @@ impl CommandKind {
             Self::ShowLimit => "show_limit",
             Self::SetLimit => "set_limit",
             Self::RecountLimits => "recount_limits",
+            Self::SetTenant => "set_tenant",
+            Self::GetTenant => "get_tenant",
+            Self::SetQueue => "set_queue",
+            Self::ListPaused => "list_paused",
             Self::SetAside => "set_aside",
             Self::Tick => "tick",
         }

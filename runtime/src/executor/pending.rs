@@ -140,6 +140,10 @@ pub(crate) fn cost(command: &Command) -> usize {
         | Command::ShowLimit(_)
         | Command::SetLimit(_)
         | Command::RecountLimits(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::SetAside(_)
         | Command::Tick => 0,
     };

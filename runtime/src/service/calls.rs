@@ -32,7 +32,7 @@ use crate::service::parse::Parser;
 use crate::service::poll::Wait;
 use crate::service::profile::Profiles;
 use crate::service::wait::WaitLimit;
-use crate::service::{bulk, cluster, dump, import, limits, list, operate, route, write};
+use crate::service::{bulk, cluster, dump, import, limits, list, operate, route, sway, write};
 
 /// Room in an answer for what stands around payloads: ids and names of up to a thousand tasks.
 const TASKS_OVERHEAD_BYTES: usize = 2 << 20;
@@ -352,6 +352,45 @@ impl Silo for SiloService {
     ) -> Result<Response<proto::ListQuarantinedJobsResponse>, Status> {
         let request = request.into_inner();
         self.answer(operate::list_quarantined(&self.node, &self.parser, request).await?)
+    }
+
+    async fn get_tenant(
+        &self,
+        request: Request<proto::GetTenantRequest>,
+    ) -> Result<Response<proto::GetTenantResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(sway::get_tenant(&self.node, &self.parser, request).await?)
+    }
+
+    async fn set_tenant(
+        &self,
+        request: Request<proto::SetTenantRequest>,
+    ) -> Result<Response<proto::SetTenantResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(sway::set_tenant(&self.node, &self.parser, request).await?)
+    }
+
+    async fn pause_queue(
+        &self,
+        request: Request<proto::PauseQueueRequest>,
+    ) -> Result<Response<proto::PauseQueueResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(sway::pause_queue(&self.node, &self.parser, request).await?)
+    }
+
+    async fn resume_queue(
+        &self,
+        request: Request<proto::ResumeQueueRequest>,
+    ) -> Result<Response<proto::ResumeQueueResponse>, Status> {
+        let request = request.into_inner();
+        self.answer(sway::resume_queue(&self.node, &self.parser, request).await?)
+    }
+
+    async fn list_paused_queues(
+        &self,
+        request: Request<proto::ListPausedQueuesRequest>,
+    ) -> Result<Response<proto::ListPausedQueuesResponse>, Status> {
+        self.answer(sway::list_paused(&self.node, request.into_inner()).await?)
     }
 
     async fn get_cluster_info(

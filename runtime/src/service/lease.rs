@@ -152,6 +152,7 @@ async fn ask(
         grantee: request.grantee.clone(),
         tasks_max: u32::try_from(share).unwrap_or(u32::MAX),
         bytes_max,
+        weights: request.weights.clone(),
     });
     let tasks = leased(shard.call(command).await?)?;
     for task in &tasks {

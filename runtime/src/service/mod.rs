@@ -9,7 +9,8 @@
 //! * [`gate`]: what every call passes before its message is read, and after
 //! * [`calls`]: one method per RPC
 //! * [`bulk`]: many at once, each with a result of its own; [`import`]: jobs with a history
-//! * [`operate`]: what operators ask; `limits`: of limits, and why a job does not run
+//! * [`operate`]: what operators ask; `limits`: of limits, and why a job does not run; [`sway`]: what
+//!   they set
 //! * [`profile`]: where time and memory go; `dump`: what the server is doing
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
 //! * [`route`]: which shard a call is for
@@ -42,6 +43,7 @@ mod poll;
 pub mod profile;
 pub mod route;
 pub mod status;
+mod sway;
 pub mod tls;
 mod wait;
 pub mod write;

@@ -186,6 +186,7 @@ fn ids_of_refusal(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::AlreadyTerminal(key)
         | Refusal::NotTerminal(key, _)
         | Refusal::NotLeasable(key, _)
+        | Refusal::Paused { key, .. }
         | Refusal::Quarantined(key) => pairs.push(("tenant", key.tenant.to_string())),
         Refusal::LimitFull { key, limit } => {
             pairs.push(("tenant", key.tenant.to_string()));
@@ -195,7 +196,7 @@ fn ids_of_refusal(refusal: &Refusal) -> Vec<(&'static str, String)> {
         | Refusal::TooManyToCount(tenant)
         | Refusal::TooManyQueues { tenant } => pairs.push(("tenant", tenant.to_string())),
         Refusal::LimitDamaged(limit) => pairs.push(("limit", limit.to_string())),
-        Refusal::JobExists(_) => {}
+        Refusal::JobExists(_) | Refusal::TooManyPaused => {}
     }
     pairs
 }

@@ -266,5 +266,10 @@ service! {
     set_limit: SetLimitRequest => SetLimitResponse;
     explain_job: ExplainJobRequest => ExplainJobResponse;
     list_quarantined_jobs: ListQuarantinedJobsRequest => ListQuarantinedJobsResponse;
+    get_tenant: GetTenantRequest => GetTenantResponse;
+    set_tenant: SetTenantRequest => SetTenantResponse;
+    pause_queue: PauseQueueRequest => PauseQueueResponse;
+    resume_queue: ResumeQueueRequest => ResumeQueueResponse;
+    list_paused_queues: ListPausedQueuesRequest => ListPausedQueuesResponse;
     }
 }

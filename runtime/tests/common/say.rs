@@ -21,6 +21,7 @@ use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::weight::Weights;
 
 /// How long a lease lasts when nobody says otherwise.
 pub const LEASE_MS: u64 = 5_000;
@@ -67,6 +68,7 @@ pub fn plain(key: &JobKey) -> Enqueue {
         max_crashes: 2,
         lease: None,
         retention: Retention::FOREVER,
+        limits: Vec::new(),
         metadata: BTreeMap::new(),
         payload: Bytes::from_static(b"\xc0"),
     }
@@ -91,7 +93,7 @@ pub fn imported(key: &JobKey, failures: u8) -> ImportJob {
         start_at: None,
         retry: Some(policy(3)),
         max_crashes: plain.max_crashes,
-        limits: Vec::new(),
+        limits: plain.limits,
         metadata: plain.metadata,
         payload: plain.payload,
         attempts: (0..failures).map(attempt).collect(),
@@ -137,6 +139,7 @@ pub fn lease(group_name: &str, tasks_max: u32) -> Command {
         grantee: grantee("w"),
         tasks_max,
         bytes_max: 1 << 20,
+        weights: Weights::default(),
     })
 }
 

@@ -44,6 +44,12 @@ pub(crate) enum What {
     Latency(LatencyArgs),
     /// How long it takes to lease one task behind many that are queued, and many consumed ones.
     Claim(ClaimArgs),
+    /// What limits cost: whole lives of jobs of which each wants three limits, of 100, 50 and 50
+    /// slots, of 24 keys; or, with --waiters, how fast a line of jobs goes through one slot.
+    Limits(LimitsArgs),
+    /// What a tenant with a few jobs gets while a neighbour has a long backlog, beside what it gets
+    /// alone. An open loop, as `latency`.
+    Noisy(NoisyArgs),
     /// What a server costs that has nothing to do: CPU, memory and requests to its store.
     Idle(IdleArgs),
 }
@@ -315,6 +321,49 @@ pub(crate) struct QueueArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct LimitsArgs {
+    /// Let so many jobs wait in line for one slot, at most 10000000, and end one after the other:
+    /// for half of the time as many without a limit, to compare.
+    #[arg(long, value_name = "N", env = "SILO_BENCH_WAITERS",
+          value_parser = value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) waiters: Option<u64>,
+    #[command(flatten)]
+    pub(crate) amount: AmountArgs,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// Jobs without and with a limit share the time of a benchmark.
+pub(crate) const WAITERS_DURATION_PARTS: u32 = 2;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NoisyArgs {
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+
+    #[command(flatten)]
+    pub(crate) workers: WorkerArgs,
+
+    /// Jobs that the neighbour has queued, at most 10000000.
+    #[arg(long, value_name = "N", env = "SILO_BENCH_BACKLOG", default_value_t = 1_000_000,
+          value_parser = value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) backlog: u64,
+
+    /// Give up after so many seconds of queueing them, at most 3600.
+    #[arg(long, value_name = "SECONDS", env = "SILO_BENCH_FILL", default_value_t = 600,
+          value_parser = value_parser!(u64).range(1..=3600))]
+    pub(crate) fill: u64,
+
+    #[command(flatten)]
+    pub(crate) payload: PayloadArgs,
+
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct IdleArgs {
     /// Watch for so many seconds, at most 3600.
     #[arg(long, value_name = "SECONDS", env = "SILO_BENCH_DURATION", default_value_t = 30,
@@ -332,6 +381,8 @@ impl What {
             Self::Lifecycle(_) => "lifecycle",
             Self::Latency(_) => "latency",
             Self::Claim(_) => "claim",
+            Self::Limits(_) => "limits",
+            Self::Noisy(_) => "noisy",
             Self::Idle(_) => "idle",
         }
     }
@@ -342,6 +393,8 @@ impl What {
             Self::Lifecycle(args) => &args.place,
             Self::Latency(args) => &args.place,
             Self::Claim(args) => &args.place,
+            Self::Limits(args) => &args.place,
+            Self::Noisy(args) => &args.place,
             Self::Idle(args) => &args.place,
         }
     }

@@ -44,6 +44,7 @@ pub(crate) async fn run(args: &ClaimArgs, stop: &Stop) -> Result<Measured, Bench
         numbers: Numbers::new(0..wanted),
         until,
         room: None,
+        turn: None,
     });
     fill.board.join(callers).await;
     let queued = fill.ledger.acknowledged_so_far();

@@ -39,6 +39,8 @@ pub(crate) struct Wishes {
     pub(crate) until: Instant,
     /// Room for jobs that have not ended; none: there may be any number.
     pub(crate) room: Option<Arc<Semaphore>>,
+    /// All of the tenant whose turn this is; none: tenants take turns.
+    pub(crate) turn: Option<u64>,
 }
 
 /// What workers work on.
@@ -62,12 +64,22 @@ pub(crate) struct Shift {
 pub(crate) struct Schedule {
     pub(crate) began: Instant,
     pub(crate) rate: u32,
+    /// The number of the first.
+    pub(crate) first: u64,
+    /// How many there are. Jobs with other numbers come by no schedule.
+    pub(crate) jobs: u64,
 }
 
 impl Schedule {
+    /// The numbers of all of them.
+    pub(crate) const fn numbers(&self) -> Range<u64> {
+        self.first..self.first.saturating_add(self.jobs)
+    }
+
     /// When a job comes.
     pub(crate) fn at(&self, number: u64) -> Instant {
         let rate = u64::from(self.rate.max(1));
+        let number = number.saturating_sub(self.first);
         let seconds = number.checked_div(rate).unwrap_or(0);
         let rest = number.checked_rem(rate).unwrap_or(0);
         let nanos = rest.saturating_mul(1_000_000_000).checked_div(rate);
@@ -137,7 +149,8 @@ impl Crew {
             let Some(numbers) = wishes.numbers.take(batch) else {
                 return;
             };
-            let turn = numbers.start.checked_div(batch).unwrap_or(0);
+            let in_turn = || numbers.start.checked_div(batch).unwrap_or(0);
+            let turn = wishes.turn.unwrap_or_else(in_turn);
             let began = Instant::now();
             let results = self.loader.enqueue(turn, numbers.clone()).await;
             let took = began.elapsed();
@@ -234,7 +247,8 @@ impl Crew {
         };
         let now = Instant::now();
         let mut sheet = self.board.sheet();
-        for number in tasks.filter_map(|task| task.number) {
+        let numbers = tasks.filter_map(|task| task.number);
+        for number in numbers.filter(|number| schedule.numbers().contains(number)) {
             sheet.record(what, now.saturating_duration_since(schedule.at(number)));
         }
     }

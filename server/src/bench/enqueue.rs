@@ -31,6 +31,7 @@ pub(crate) async fn run(args: &EnqueueArgs, stop: &Stop) -> Result<Measured, Ben
         numbers: Numbers::new(0..amount.jobs.unwrap_or(u64::MAX)),
         until: later(meter.began, amount.duration()),
         room: None,
+        turn: None,
     });
     crew.board.join(calling).await;
     let cost = site.cost(&meter).await?;

@@ -123,6 +123,18 @@ impl Faults {
         self.first.entry(kind).or_insert_with(|| fault.to_string());
     }
 
+    /// What went wrong elsewhere, too.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        self.total = self.total.saturating_add(other.total);
+        for (kind, weight) in &other.by_kind {
+            let count = self.by_kind.entry(kind).or_default();
+            *count = count.saturating_add(*weight);
+        }
+        for (kind, first) in &other.first {
+            self.first.entry(kind).or_insert_with(|| first.clone());
+        }
+    }
+
     pub(crate) const fn are_too_many(&self) -> bool {
         self.total >= FAULTS_MAX
     }

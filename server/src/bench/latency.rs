@@ -24,7 +24,7 @@ const TENANTS_DEFAULT: u32 = 16;
 /// Calls that wait for their answers. A job that comes then is not sent, which is an error.
 const IN_FLIGHT_MAX: u64 = 20_000;
 /// From now to the first job: so that the schedule does not begin late.
-const LEAD: Duration = Duration::from_millis(50);
+pub(crate) const LEAD: Duration = Duration::from_millis(50);
 
 /// Runs the benchmark.
 ///
@@ -43,6 +43,8 @@ pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, Ben
     let schedule = Schedule {
         began: Instant::now().checked_add(LEAD).unwrap_or(meter.began),
         rate: pace.rate,
+        first: 0,
+        jobs: u64::from(pace.rate).saturating_mul(pace.duration),
     };
     let shift = Shift {
         workers: workers.workers,
@@ -53,9 +55,8 @@ pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, Ben
         schedule: Some(schedule),
     };
     let working = crew.work(&shift);
-    let jobs = u64::from(pace.rate).saturating_mul(pace.duration);
-    let arrivals = arrivals(schedule, jobs, stop);
-    send_all(&crew, schedule, arrivals).await;
+    let arrivals = arrivals(schedule, stop);
+    send_all(&crew, schedule, arrivals, None).await;
     crew.drained().await;
     let cost = site.cost(&meter).await?;
     shift.done.cancel();
@@ -84,11 +85,11 @@ pub(crate) async fn run(args: &LatencyArgs, stop: &Stop) -> Result<Measured, Ben
 
 /// Job numbers, each when it is due. A thread of its own keeps the time: tokio's timers are right
 /// to a millisecond, which is as much as a job takes.
-fn arrivals(schedule: Schedule, jobs: u64, stop: &Stop) -> mpsc::UnboundedReceiver<u64> {
+pub(crate) fn arrivals(schedule: Schedule, stop: &Stop) -> mpsc::UnboundedReceiver<u64> {
     let (sender, arrivals) = mpsc::unbounded_channel();
     let stop = stop.clone();
     std::thread::spawn(move || {
-        for number in 0..jobs {
+        for number in schedule.numbers() {
             let due = schedule.at(number);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             if stop.is_over() || sender.send(number).is_err() {
@@ -99,8 +100,14 @@ fn arrivals(schedule: Schedule, jobs: u64, stop: &Stop) -> mpsc::UnboundedReceiv
     arrivals
 }
 
-/// Sends jobs as they come, and waits for all answers.
-async fn send_all(crew: &Crew, schedule: Schedule, mut arrivals: mpsc::UnboundedReceiver<u64>) {
+/// Sends jobs as they come, and waits for all answers. All are of the tenant whose turn it is, or
+/// tenants take turns.
+pub(crate) async fn send_all(
+    crew: &Crew,
+    schedule: Schedule,
+    mut arrivals: mpsc::UnboundedReceiver<u64>,
+    turn: Option<u64>,
+) {
     let in_flight = Arc::new(AtomicU64::new(0));
     let mut calls = JoinSet::new();
     while let Some(number) = arrivals.recv().await {
@@ -116,7 +123,7 @@ async fn send_all(crew: &Crew, schedule: Schedule, mut arrivals: mpsc::Unbounded
             let (crew, in_flight) = (crew.clone(), Arc::clone(&in_flight));
             in_flight.fetch_add(1, Ordering::Relaxed);
             calls.spawn(async move {
-                send(&crew, schedule, number).await;
+                send(&crew, schedule, number, turn.unwrap_or(number)).await;
                 in_flight.fetch_sub(1, Ordering::Relaxed);
             });
         }
@@ -127,11 +134,11 @@ async fn send_all(crew: &Crew, schedule: Schedule, mut arrivals: mpsc::Unbounded
     crew.board.join(calls).await;
 }
 
-async fn send(crew: &Crew, schedule: Schedule, number: u64) {
+async fn send(crew: &Crew, schedule: Schedule, number: u64, turn: u64) {
     let due = schedule.at(number);
     crew.board.record(Timed::SentLate, due.elapsed());
     let end = number.saturating_add(1);
-    for result in crew.loader.enqueue(number, number..end).await {
+    for result in crew.loader.enqueue(turn, number..end).await {
         match result {
             Ok(()) => {
                 crew.board.record(Timed::Acknowledged, due.elapsed());

@@ -1,6 +1,7 @@
 //! Which jobs were acknowledged, leased and ended, and how often: so that a job that is lost or
 //! runs twice is found.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +66,34 @@ impl Ledger {
         let _ = timeout(DRAIN_MAX, drained).await;
     }
 
+    /// Waits for those of these that were acknowledged, in the same way. Tells how many have not
+    /// ended even then.
+    pub(crate) async fn drained_of(&self, numbers: Range<u64>) -> u64 {
+        let mut ended = self.ended.subscribe();
+        let drained = async {
+            let mut next = numbers.start;
+            loop {
+                ended.borrow_and_update();
+                next = self.first_open(next..numbers.end);
+                if next >= numbers.end || timeout(QUIET_MAX, ended.changed()).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(DRAIN_MAX, drained).await;
+        let jobs = self.jobs();
+        let open = numbers.filter(|number| is_open(&jobs, *number)).count();
+        u64::try_from(open).unwrap_or(u64::MAX)
+    }
+
+    /// The first of these that was acknowledged and has not ended, else their end.
+    fn first_open(&self, mut numbers: Range<u64>) -> u64 {
+        let (jobs, end) = (self.jobs(), numbers.end);
+        numbers
+            .find(|number| is_open(&jobs, *number))
+            .unwrap_or(end)
+    }
+
     /// How many have ended.
     pub(crate) fn ended_so_far(&self) -> u64 {
         *self.ended.borrow()
@@ -114,6 +143,11 @@ impl Ledger {
         // Every step leaves the jobs whole.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_open(jobs: &[Job], number: u64) -> bool {
+    let job = usize::try_from(number).ok().and_then(|at| jobs.get(at));
+    job.is_some_and(|job| job.is_acknowledged && job.ends == 0)
 }
 
 fn count(jobs: &[Job], wanted: impl Fn(&Job) -> bool) -> u64 {

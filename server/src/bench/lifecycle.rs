@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::BenchError;
-use crate::bench::args::{LifecycleArgs, LoadArgs};
+use crate::bench::args::{AmountArgs, LifecycleArgs, LoadArgs};
 use crate::bench::crew::{Crew, Numbers, Shift, Wishes};
 use crate::bench::enqueue::later;
 use crate::bench::report::{Loop, Measured};
@@ -28,12 +28,29 @@ pub(crate) async fn run(args: &LifecycleArgs, stop: &Stop) -> Result<Measured, B
         load,
         place,
     } = args;
+    let bytes = load.payload.payload_bytes;
+    let site = Site::open(place, bytes, TENANTS_DEFAULT, stop).await?;
+    let tenants = place.tenant_count(TENANTS_DEFAULT);
+    life("lifecycle", site, amount, load, tenants, stop).await
+}
+
+/// Jobs go through their lives on a server, which ends with them.
+///
+/// # Errors
+/// If its metrics cannot be read.
+pub(crate) async fn life(
+    bench: &'static str,
+    site: Site,
+    amount: &AmountArgs,
+    load: &LoadArgs,
+    tenants: u64,
+    stop: &Stop,
+) -> Result<Measured, BenchError> {
     let LoadArgs {
         callers,
         workers,
         payload,
     } = load;
-    let site = Site::open(place, payload.payload_bytes, TENANTS_DEFAULT, stop).await?;
     let crew = Crew::new(&site.loader, stop);
     let room = Arc::new(Semaphore::new(BACKLOG_MAX));
     let meter = site.meter().await?;
@@ -52,6 +69,7 @@ pub(crate) async fn run(args: &LifecycleArgs, stop: &Stop) -> Result<Measured, B
         numbers: Numbers::new(0..amount.jobs.unwrap_or(u64::MAX)),
         until: later(meter.began, amount.duration()),
         room: Some(room),
+        turn: None,
     });
     crew.board.join(calling).await;
     crew.drained().await;
@@ -64,14 +82,14 @@ pub(crate) async fn run(args: &LifecycleArgs, stop: &Stop) -> Result<Measured, B
         ("callers", u64::from(callers.callers)),
         ("payload_bytes", u64::from(payload.payload_bytes)),
         ("tasks", u64::from(workers.tasks)),
-        ("tenants", place.tenant_count(TENANTS_DEFAULT)),
+        ("tenants", tenants),
         ("workers", u64::from(workers.workers)),
     ];
     let mut sheet = crew.board.sheet().clone();
     // Those that have ended, not those that were taken.
     sheet.jobs = crew.ledger.ended_so_far();
     let reason = stop.reason();
-    let measured = Measured::new("lifecycle", Loop::Closed, parameters, &cost, &sheet, reason);
+    let measured = Measured::new(bench, Loop::Closed, parameters, &cost, &sheet, reason);
     site.close().await;
     Ok(measured)
 }

@@ -1,8 +1,8 @@
 //! `silo bench`: how fast, and at what cost.
 //!
 //! * [`args`]: its flags
-//! * [`enqueue`], [`lifecycle`], [`latency`], [`claim`], [`idle`]: the benchmarks, each on a server
-//!   of its own
+//! * [`enqueue`], [`lifecycle`], [`latency`], [`claim`], [`limits`], [`noisy`], [`idle`]: the
+//!   benchmarks, each on a server of its own
 //! * [`site`], [`own`]: that server, and [`probe`]: what it costs
 //! * [`loader`]: calls, over gRPC or without; [`crew`]: who makes them
 //! * [`ledger`]: that no job is lost or runs twice
@@ -19,8 +19,10 @@ mod idle;
 mod latency;
 mod ledger;
 mod lifecycle;
+mod limits;
 mod loader;
 mod machine;
+mod noisy;
 mod own;
 mod probe;
 mod report;
@@ -169,6 +171,8 @@ async fn run_all(
             What::Lifecycle(args) => lifecycle::run(args, stop).await,
             What::Latency(args) => latency::run(args, stop).await,
             What::Claim(args) => claim::run(args, stop).await,
+            What::Limits(args) => limits::run(args, stop).await,
+            What::Noisy(args) => noisy::run(args, stop).await,
             What::Idle(args) => idle::run(args, stop).await,
         };
         match measured {

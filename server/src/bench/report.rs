@@ -48,6 +48,9 @@ pub(crate) struct Measured {
     jobs_per_second: f64,
     /// In milliseconds.
     latency_ms: BTreeMap<Timed, LatencySummary>,
+    /// What only this benchmark measures.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) figures: BTreeMap<&'static str, f64>,
     cpu: Cpu,
     /// None: nobody tells.
     store_requests: Option<StoreRequests>,
@@ -159,6 +162,7 @@ impl Measured {
             jobs: sheet.jobs,
             jobs_per_second: ratio(count(sheet.jobs), cost.seconds).unwrap_or(0.0),
             latency_ms: sheet.summaries(),
+            figures: BTreeMap::new(),
             cpu: cost.cpu(sheet.jobs),
             store_requests: cost.store_requests(sheet.jobs),
             resident_bytes: cost.server.as_ref().and_then(|s| s.resident_bytes),
@@ -191,6 +195,9 @@ impl Measured {
                 "  jobs      {} in {:.1} s: {:.0} a second",
                 self.jobs, self.seconds, self.jobs_per_second
             );
+        }
+        for (name, figure) in &self.figures {
+            let _ = writeln!(text, "  {figure:<9.2} {name}");
         }
         self.write_latencies(&mut text);
         self.write_costs(&mut text);
@@ -308,6 +315,6 @@ fn ratio(what: f64, by: f64) -> Option<f64> {
     clippy::cast_precision_loss,
     reason = "counts to be shown, far below 2^53"
 )]
-const fn count(number: u64) -> f64 {
+pub(crate) const fn count(number: u64) -> f64 {
     number as f64
 }

@@ -16,6 +16,7 @@ use tonic::transport::Endpoint;
 use crate::bench::BenchError;
 use crate::bench::args::{PlaceArgs, Store, Target};
 use crate::bench::loader::direct::Direct;
+use crate::bench::loader::limits::Limits;
 use crate::bench::loader::payload::Payloads;
 use crate::bench::loader::wire::Wire;
 use crate::bench::loader::{Loader, Orders};
@@ -64,8 +65,22 @@ impl Site {
         tenants_default: u32,
         stop: &Stop,
     ) -> Result<Self, BenchError> {
+        Self::open_with(place, payload_bytes, tenants_default, Limits::None, stop).await
+    }
+
+    /// The same, for jobs that carry limits.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn open_with(
+        place: &PlaceArgs,
+        payload_bytes: u32,
+        tenants_default: u32,
+        limits: Limits,
+        stop: &Stop,
+    ) -> Result<Self, BenchError> {
         tokio::select! {
-            site = Self::find(place, payload_bytes, tenants_default) => site,
+            site = Self::find(place, payload_bytes, tenants_default, limits) => site,
             () = stop.over() => Err(BenchError::NotBegun),
         }
     }
@@ -74,11 +89,13 @@ impl Site {
         place: &PlaceArgs,
         payload_bytes: u32,
         tenants_default: u32,
+        limits: Limits,
     ) -> Result<Self, BenchError> {
         let tenants = place.tenant_names(tenants_default);
         let orders = Orders {
             group: group(),
             payloads: Payloads::new(payload_bytes),
+            limits,
             kept_ms: place.is_elsewhere().then_some(KEPT_MS),
             tenants,
         };

@@ -78,6 +78,18 @@ pub(crate) enum Timed {
     Leased,
     /// Until its worker's report was acknowledged, since it was to come.
     Done,
+    /// The same, of a tenant that is alone.
+    DoneAlone,
+    /// The same, beside a neighbour with a backlog.
+    DoneBeside,
+    /// A worker leases a job that has no limit, and reports it.
+    CycleFree,
+    /// A worker leases a job that has waited in line for the only slot, and reports it.
+    CycleInLine,
+    /// Until the next in line is leased, since the slot's last holder was done.
+    NextInLine,
+    /// What is not timed.
+    Skipped,
 }
 
 impl Timed {
@@ -90,6 +102,12 @@ impl Timed {
             Self::Acknowledged => "acknowledged",
             Self::Leased => "leased",
             Self::Done => "done",
+            Self::DoneAlone => "done, alone",
+            Self::DoneBeside => "done, beside",
+            Self::CycleFree => "without a limit",
+            Self::CycleInLine => "in line",
+            Self::NextInLine => "next in line",
+            Self::Skipped => "not timed",
         }
     }
 }
@@ -160,6 +178,19 @@ impl Board {
 impl Sheet {
     pub(crate) fn record(&mut self, what: Timed, time: Duration) {
         self.latencies.entry(what).or_default().record(time);
+    }
+
+    /// Takes over what another has recorded, as something else.
+    pub(crate) fn take(&mut self, from: &Self, what: Timed, now: Timed) {
+        if let Some(times) = from.latencies.get(&what) {
+            self.latencies.insert(now, times.clone());
+        }
+    }
+
+    /// How many times were recorded.
+    pub(crate) fn count(&self, what: Timed) -> u64 {
+        let times = self.latencies.get(&what);
+        times.and_then(Latencies::summary).map_or(0, |s| s.count)
     }
 
     pub(crate) fn summaries(&self) -> BTreeMap<Timed, LatencySummary> {

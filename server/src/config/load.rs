@@ -67,6 +67,15 @@ impl Config {
                 place: "server.grpc_addr".to_owned(),
             });
         }
+        self.fairness.weights().map_err(|(key, invalid)| {
+            let key = format!("fairness.{key}");
+            Misfit {
+                place: key.clone(),
+                key,
+                value: format!("of {} {}", invalid.field, invalid.value),
+                wanted: invalid.bound,
+            }
+        })?;
         self.service.check().map_err(|error| {
             let key = format!("service.{}", error.option);
             Misfit {

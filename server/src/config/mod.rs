@@ -23,12 +23,17 @@ mod shape;
 mod suggest;
 pub(crate) mod verb;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use silo_core::types::Invalid;
+use silo_core::types::tenant::Tenant;
+use silo_core::types::weight::{Weight, Weights};
 use silo_runtime::executor::limits::StageLimits;
 use silo_runtime::storage::config::{BackendConfig, StorageConfig};
 
@@ -47,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) shards: Shards,
     pub(crate) leases: Leases,
     pub(crate) retention: RetentionConfig,
+    pub(crate) fairness: Fairness,
     pub(crate) flush: Flush,
     pub(crate) database: StorageConfig,
     pub(crate) metrics: MetricsConfig,
@@ -126,6 +132,21 @@ pub(crate) struct RetentionConfig {
     pub(crate) cancelled_ms: Option<u64>,
 }
 
+/// What tenants get of the workers beside others: in its turn a tenant gets as many tasks as its
+/// weight says. `silo tenant set` goes before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Fairness {
+    /// The weight of every tenant that has no other.
+    #[schemars(range(min = 1, max = Weight::MAX))]
+    pub(crate) default_weight: u32,
+    /// Weights of tenants, by their names.
+    #[schemars(extend("additionalProperties" = {
+        "type": "integer", "format": "uint32", "minimum": 1, "maximum": Weight::MAX
+    }))]
+    pub(crate) weights: BTreeMap<String, u32>,
+}
+
 /// When accepted writes are made durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -189,6 +210,38 @@ impl Default for Leases {
             default_ms: 10_000,
             dispatch: Dispatch::Durable,
         }
+    }
+}
+
+impl Default for Fairness {
+    fn default() -> Self {
+        Self {
+            default_weight: Weight::ONE.get().into(),
+            weights: BTreeMap::new(),
+        }
+    }
+}
+
+impl Fairness {
+    /// As shards take it.
+    ///
+    /// # Errors
+    /// The first name that no tenant can have, or the first weight out of its bounds, which has
+    /// been looked at by then, and what is wrong with it.
+    pub(crate) fn weights(&self) -> Result<Weights, (String, Invalid)> {
+        let weight = |key: &str, number: u32| {
+            Weight::parse(number).map_err(|invalid| (key.to_owned(), invalid))
+        };
+        let mut named = BTreeMap::new();
+        for (name, number) in &self.weights {
+            let key = format!("weights.{name}");
+            let tenant = Tenant::parse(name).map_err(|invalid| (key.clone(), invalid))?;
+            named.insert(tenant, weight(&key, *number)?);
+        }
+        Ok(Weights {
+            default: weight("default_weight", self.default_weight)?,
+            named: Arc::new(named),
+        })
     }
 }
 

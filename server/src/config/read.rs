@@ -18,7 +18,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::config::problem::Mistake;
 use crate::config::secret::suspects;
-use crate::config::shape::{Keys, Kind, Shape, Word};
+use crate::config::shape::{Bounds, Keys, Kind, Shape, Word};
 use crate::config::suggest::nearest;
 
 /// Where in the text which value stands, by dotted names.
@@ -150,6 +150,9 @@ impl Reader<'_> {
                 Some(Value::Object(self.section(&kind.keys, table, place)))
             }
             (Shape::Texts, DeValue::Table(table)) => Some(Value::Object(self.texts(table, place))),
+            (Shape::Wholes(bounds), DeValue::Table(table)) => {
+                Some(Value::Object(self.wholes(*bounds, table, place)))
+            }
             (Shape::Anything, value) => self.anything(value, place),
             (Shape::Text { is_secret, .. }, value) => {
                 if *is_secret {
@@ -160,7 +163,7 @@ impl Reader<'_> {
             (Shape::Address | Shape::Choice(_) | Shape::Whole(_) | Shape::Truth, value) => {
                 self.scalar(shape, value, place)
             }
-            (Shape::Section(_) | Shape::Kinds { .. } | Shape::Texts, value) => {
+            (Shape::Section(_) | Shape::Kinds { .. } | Shape::Texts | Shape::Wholes(_), value) => {
                 self.wrong(
                     shape,
                     source(self.text, value, place),
@@ -267,6 +270,19 @@ impl Reader<'_> {
             }
         }
         texts
+    }
+
+    /// A table of any keys, with whole numbers.
+    fn wholes(&mut self, bounds: Bounds, table: &DeTable<'_>, place: &Place) -> Map<String, Value> {
+        let shape = Shape::Whole(bounds);
+        let mut wholes = Map::new();
+        for (name, value) in table {
+            let name = name.get_ref();
+            if let Some(value) = self.value(&shape, value.get_ref(), &place.of(name, value)) {
+                wholes.insert(name.clone().into_owned(), value);
+            }
+        }
+        wholes
     }
 
     /// A value that is another's to judge.
@@ -429,6 +445,7 @@ fn from_text(shape: &Shape, text: &str, is_expanded: bool) -> Option<Value> {
         | Shape::Whole(_)
         | Shape::Truth
         | Shape::Texts
+        | Shape::Wholes(_)
         | Shape::Anything => Some(Value::from(text)),
     }
 }

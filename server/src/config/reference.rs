@@ -29,6 +29,7 @@ pub(crate) fn reference(keys: &Keys) -> String {
             | Shape::Whole(_)
             | Shape::Truth
             | Shape::Texts
+            | Shape::Wholes(_)
             | Shape::Anything => {}
         }
     }
@@ -128,6 +129,10 @@ fn allowed(shape: &Shape) -> String {
     match shape {
         Shape::Section(_) | Shape::Kinds { .. } | Shape::Anything => "a table".to_owned(),
         Shape::Texts => "a table of texts".to_owned(),
+        Shape::Wholes(bounds) => match bounds.text() {
+            Some(bounds) => format!("a table of whole numbers, {bounds}"),
+            None => "a table of whole numbers".to_owned(),
+        },
         Shape::Text {
             is_secret: true, ..
         } => "text, secret".to_owned(),

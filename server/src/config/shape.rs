@@ -45,6 +45,8 @@ pub(crate) enum Shape {
     Truth,
     /// A table of any keys, with text.
     Texts,
+    /// A table of any keys, with whole numbers.
+    Wholes(Bounds),
     /// A table of anything; whoever it is for checks it.
     Anything,
 }
@@ -99,6 +101,7 @@ impl Shape {
         match self {
             Self::Section(_) | Self::Kinds { .. } | Self::Anything => "a table".to_owned(),
             Self::Texts => "a table of texts".to_owned(),
+            Self::Wholes(_) => "a table of whole numbers".to_owned(),
             Self::Text { .. } => "text, in quotes".to_owned(),
             Self::Address => {
                 "an IP address with a port, in quotes, such as \"127.0.0.1:7450\"".to_owned()
@@ -195,7 +198,10 @@ fn shape_of(schema: &Value) -> Shape {
         "boolean" => Shape::Truth,
         _ if schema.get("properties").is_some() => Shape::Section(keys_of(schema)),
         _ if schema.get("additionalProperties").map(type_of) == Some("string") => Shape::Texts,
-        _ => Shape::Anything,
+        _ => match schema.get("additionalProperties").map(shape_of) {
+            Some(Shape::Whole(bounds)) => Shape::Wholes(bounds),
+            Some(_) | None => Shape::Anything,
+        },
     }
 }
 

@@ -35,15 +35,27 @@ const SHARD: &[&str] = &[
     "silo shard flush",
     "silo shard compact",
 ];
+const SET: &[&str] = &[
+    "silo tenant show",
+    "silo tenant set",
+    "silo tenant clear",
+    "silo tenant pause",
+    "silo tenant resume",
+    "silo queue pause",
+    "silo queue resume",
+    "silo queue list",
+];
 const WORK: &[&str] = &["silo work"];
 const STANDARD: &[&str] = &["silo bench"];
 const ENQUEUE: &[&str] = &["silo bench enqueue"];
 const LIFECYCLE: &[&str] = &["silo bench lifecycle"];
 const LATENCY: &[&str] = &["silo bench latency"];
 const CLAIM: &[&str] = &["silo bench claim"];
+const LIMITS: &[&str] = &["silo bench limits"];
+const NOISY: &[&str] = &["silo bench noisy"];
 const IDLE: &[&str] = &["silo bench idle"];
-const BENCH: &[&[&str]] = &[ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE];
-const LOADED: &[&[&str]] = &[ENQUEUE, LIFECYCLE, LATENCY, CLAIM];
+const BENCH: &[&[&str]] = &[ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY, IDLE];
+const LOADED: &[&[&str]] = &[ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY];
 
 /// How a server is reached.
 const REACH: &[&str] = &["--server", "--connect-timeout-ms"];
@@ -53,28 +65,32 @@ const TLS: &[&str] = &["--tls-ca", "--tls-domain", "--tls-cert", "--tls-key"];
 pub(crate) const ALIKE: &[Alike] = &[
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         REACH,
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         &["--output"],
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         &["--token"],
         "everywhere::every_command_shows_the_token",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         TLS,
         "everywhere::every_command_speaks_tls",
@@ -82,13 +98,14 @@ pub(crate) const ALIKE: &[Alike] = &[
     // One of them: all have the deadline from the same place.
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            IDLE,
         ],
         &["--timeout-ms"],
         "everywhere::a_call_takes_no_longer_than_it_may",
     ),
     (
-        &[JOB],
+        &[JOB, SET],
         &["--tenant"],
         "everywhere::every_command_that_has_one_names_its_tenant",
     ),
@@ -124,7 +141,7 @@ pub(crate) const ALIKE: &[Alike] = &[
         "bench_flags::what_a_server_costs_is_read_where_it_is_told",
     ),
     (
-        &[ENQUEUE, LIFECYCLE, LATENCY, IDLE, CLAIM],
+        &[ENQUEUE, LIFECYCLE, LATENCY, LIMITS, NOISY, IDLE, CLAIM],
         &["--output"],
         "bench_flags::it_tells_what_it_was_made_with",
     ),
@@ -148,7 +165,14 @@ pub(crate) const OWN: &[Row] = &[
         "given::flags_of_a_server_count_before_the_commands_name_and_behind_it",
     ),
     (
-        &["silo", "silo job", "silo shard", "silo config"],
+        &[
+            "silo",
+            "silo job",
+            "silo shard",
+            "silo tenant",
+            "silo queue",
+            "silo config",
+        ],
         &["--output"],
         "given::a_command_that_is_missing_is_told_as_json",
     ),
@@ -393,12 +417,21 @@ pub(crate) const OWN: &[Row] = &[
         "bench_flags::the_standard_set_measures_a_server_that_runs",
     ),
     (
-        &["silo bench enqueue", "silo bench lifecycle"],
+        &[
+            "silo bench enqueue",
+            "silo bench lifecycle",
+            "silo bench limits",
+        ],
         &["--batch", "--callers"],
         "bench_flags::it_tells_what_it_was_made_with",
     ),
     (
-        &["silo bench lifecycle", "silo bench latency"],
+        &[
+            "silo bench lifecycle",
+            "silo bench latency",
+            "silo bench limits",
+            "silo bench noisy",
+        ],
         &["--workers", "--tasks"],
         "bench_flags::it_tells_what_it_was_made_with",
     ),
@@ -407,23 +440,29 @@ pub(crate) const OWN: &[Row] = &[
             "silo bench enqueue",
             "silo bench lifecycle",
             "silo bench latency",
+            "silo bench limits",
+            "silo bench noisy",
             "silo bench idle",
         ],
         &["--duration"],
         "bench_flags::it_lasts_as_long_as_it_is_told",
     ),
     (
-        CLAIM,
+        &["silo bench claim", "silo bench noisy"],
         &["--fill"],
         "bench_flags::it_lasts_as_long_as_it_is_told",
     ),
     (
-        &["silo bench enqueue", "silo bench lifecycle"],
+        &[
+            "silo bench enqueue",
+            "silo bench lifecycle",
+            "silo bench limits",
+        ],
         &["--jobs"],
         "bench_flags::it_does_as_much_as_it_is_told",
     ),
     (
-        LATENCY,
+        &["silo bench latency", "silo bench noisy"],
         &["--rate"],
         "bench_flags::it_does_as_much_as_it_is_told",
     ),
@@ -431,5 +470,20 @@ pub(crate) const OWN: &[Row] = &[
         CLAIM,
         &["--depth", "--consumed", "--samples"],
         "bench_flags::it_does_as_much_as_it_is_told",
+    ),
+    (
+        LIMITS,
+        &["--waiters"],
+        "bench_flags::it_does_as_much_as_it_is_told",
+    ),
+    (
+        NOISY,
+        &["--backlog"],
+        "bench_flags::it_does_as_much_as_it_is_told",
+    ),
+    (
+        &["silo tenant set"],
+        &["--weight"],
+        "everywhere::every_command_that_has_one_names_its_tenant",
     ),
 ];

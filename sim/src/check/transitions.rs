@@ -200,6 +200,10 @@ fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> 
         | Command::ShowLimit(_)
         | Command::SetLimit(_)
         | Command::RecountLimits(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::Get(_)
         | Command::Result(_)
         | Command::SetAside(_) => false,

@@ -304,6 +304,10 @@ pub fn target(command: &Command) -> Option<JobKey> {
         | Command::ShowLimit(_)
         | Command::SetLimit(_)
         | Command::RecountLimits(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::Tick => None,
     }
 }

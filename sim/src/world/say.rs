@@ -21,6 +21,7 @@ use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::weight::Weights;
 
 use crate::plan::{Ask, JobSpec, Naming, Want};
 
@@ -263,6 +264,7 @@ pub fn lease(group: TaskGroup, to: &WorkerId, tasks_max: u32, lease: Millis) -> 
         grantee: grantee(to, lease),
         tasks_max,
         bytes_max: LEASE_BYTES_MAX,
+        weights: Weights::default(),
     })
 }
 

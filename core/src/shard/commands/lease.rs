@@ -1,7 +1,11 @@
 //! Lease: hand out ready jobs of a task group, fair over tenants, priority first. (SILO-LEASE-T1)
 //!
-//! Tenants with ready work are served in turn, one task each (deficit round robin with weight 1:
-//! Shreedhar and Varghese, 1995). Within a tenant: priority, the time a job became ready, arrival.
+//! Tenants with ready work are served in turn (deficit round robin: Shreedhar and Varghese, 1995):
+//! in its turn a tenant gets as many tasks as its weight says, over as many leases as that takes,
+//! unless it has no more. A tenant that begins to wait comes last: before its first task each other
+//! gets one turn at most. Within a tenant: priority, the time a job became ready, arrival.
+//!
+//! What is left of a turn is soft: when it is lost, one tenant begins its turn anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,6 +15,7 @@ use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
 use crate::shard::moves::{grant, step_out};
 use crate::shard::reply::Reply;
+use crate::shard::ring::Ring;
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
 use crate::table::job::{JobKey, JobRow};
@@ -18,11 +23,12 @@ use crate::table::key::{Key, successor};
 use crate::table::place::{Head, Place, Spot as _};
 use crate::table::ready::{Readies, ReadyKey};
 use crate::table::state::{Position, StateRow};
-use crate::table::tenant::Queue;
+use crate::table::tenant::{Queue, TenantRow};
 use crate::table::{Table, TableId};
 use crate::types::name::{TaskGroup, WorkerId};
 use crate::types::tenant::Tenant;
 use crate::types::time::Millis;
+use crate::types::weight::Weights;
 
 /// Most tasks in one lease, whatever was asked for.
 pub const TASKS_MAX: u32 = 1000;
@@ -38,6 +44,8 @@ pub struct Lease {
     pub tasks_max: u32,
     /// At most so many bytes of payload and metadata; a single larger task still goes out alone.
     pub bytes_max: u64,
+    /// Of tenants of which none was set.
+    pub weights: Weights,
 }
 
 /// Who gets a lease, and for how long.
@@ -58,9 +66,13 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
     };
     let tasks_max = usize::try_from(lease.tasks_max.min(TASKS_MAX)).unwrap_or(usize::MAX);
     let mut turns = ring.iter();
-    let mut first = walks(draft, &mut turns, &lease.group, tasks_max)?;
+    let Some(mut first) = walks(draft, ring, &mut turns, lease, tasks_max)? else {
+        return Ok(Reply::Leased(Vec::new()));
+    };
     let mut again: VecDeque<Walk> = VecDeque::new();
     let mut served: Vec<Tenant> = Vec::new();
+    // Whoever is in the middle of its turn, and what is left of it.
+    let mut begun: Option<(Tenant, u32)> = None;
     let mut tasks = Vec::new();
     let mut bytes: u64 = 0;
     // What is missing is gathered over all tenants that would be served, and loaded at once.
@@ -74,7 +86,10 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
         let Some(mut walk) = waiting.or_else(|| again.pop_front()) else {
             break;
         };
-        let candidate = match walk.next(draft, &lease.group) {
+        let next = walk
+            .begin(draft, lease, ring)
+            .and_then(|()| walk.next(draft, &lease.group));
+        let candidate = match next {
             Ok(Some(candidate)) => candidate,
             Ok(None) => continue,
             Err(Halt::Need(missing)) => {
@@ -103,48 +118,82 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
         step_out(draft, &key, &state)?;
         walk.raise_mark(draft, &state.queue, place)?;
         tasks.push(grant(draft, &key, &job, state, place, &lease.grantee)?);
-        served.push(walk.tenant.clone());
-        again.push_back(walk);
+        walk.left = walk.left.saturating_sub(1);
+        if walk.left == 0 {
+            begun = None;
+            served.push(walk.tenant.clone());
+            again.push_back(walk);
+        } else {
+            begun = Some((walk.tenant.clone(), walk.left));
+            first.push_front(walk);
+        }
     }
     need.settled()?;
     for tenant in in_order_of_last(served) {
         draft.step(SoftStep::Served(lease.group.clone(), tenant));
+    }
+    if let Some((tenant, left)) = begun {
+        let group = lease.group.clone();
+        draft.step(SoftStep::Begun {
+            group,
+            tenant,
+            left,
+        });
     }
     Ok(Reply::Leased(tasks))
 }
 
 /// Whoever is expected to get a turn, in order. Everything that its tasks will come from is loaded
 /// in three rounds, however many tenants, priorities and tasks there are: tenants, their queues,
-/// the jobs in them.
+/// the jobs in them. None if the task group is paused.
 fn walks<'a>(
     draft: &mut Draft<'_>,
+    ring: &Ring<Tenant>,
     turns: &mut impl Iterator<Item = &'a Tenant>,
-    group: &TaskGroup,
+    lease: &Lease,
     tasks_max: usize,
-) -> Result<VecDeque<Walk>, Halt> {
+) -> Result<Option<VecDeque<Walk>>, Halt> {
+    let group = &lease.group;
     let mut need = Need::default();
-    let mut counts: Vec<(Tenant, u64)> = Vec::new();
-    while counts.len() < tasks_max {
+    let mut is_paused = false;
+    match draft.paused_queues() {
+        Ok(paused) => {
+            is_paused = paused.since.contains_key(group);
+            draft.knows_paused(paused);
+        }
+        Err(Halt::Need(missing)) => need.add(missing),
+        Err(other) => return Err(other),
+    }
+    let mut claims: Vec<Claim> = Vec::new();
+    // What one turn of each of those is good for: of no more than this needs to be asked at first.
+    let mut first_turns: usize = 0;
+    while !is_paused && first_turns < tasks_max {
         let Some(tenant) = turns.next() else { break };
+        let mut claim = Claim::unknown(tenant);
         match draft.tenant(tenant) {
-            Ok(row) => {
-                let heads = row.queues(group).map(|(_, head)| head.count);
-                counts.push((tenant.clone(), heads.fold(0, u64::saturating_add)));
-            }
-            Err(Halt::Need(missing)) => {
-                need.add(missing);
-                counts.push((tenant.clone(), 0));
-            }
+            Ok(row) => claim.learn(row, lease),
+            Err(Halt::Need(missing)) => need.add(missing),
             // One tenant that cannot be read does not keep the others waiting.
-            Err(Halt::Refused(_)) => draft.forget(tenant),
+            Err(Halt::Refused(_)) => {
+                draft.forget(tenant);
+                continue;
+            }
             Err(Halt::Damaged(damage)) => return Err(Halt::Damaged(damage)),
         }
+        let left = ring.left_of(tenant).and_then(|left| left.try_into().ok());
+        let turn = claim.weight.min(left.unwrap_or(usize::MAX)).max(1);
+        first_turns = first_turns.saturating_add(claim.count.clamp(1, turn));
+        claims.push(claim);
     }
     need.settled()?;
-    let share = share(&counts, tasks_max);
-    let mut walks = VecDeque::with_capacity(counts.len());
+    if is_paused {
+        return Ok(None);
+    }
+    let turns = turns_of(&claims, tasks_max);
+    let mut walks = VecDeque::with_capacity(claims.len());
     let mut need = Need::default();
-    for (tenant, _) in counts {
+    for Claim { tenant, weight, .. } in claims {
+        let share = turns.saturating_mul(weight).min(tasks_max);
         let mut walk = Walk::new(tenant, share);
         gather(&mut need, walk.read(draft, group).map(|_| ()))?;
         walks.push_back(walk);
@@ -155,23 +204,56 @@ fn walks<'a>(
         gather(&mut need, walk.ask_for_all(draft))?;
     }
     need.settled()?;
-    Ok(walks)
+    Ok(Some(walks))
 }
 
-/// The most tasks that one tenant gets when these many are ready and everybody is served in turn.
-fn share(counts: &[(Tenant, u64)], tasks_max: usize) -> usize {
-    let bounded = |count: &u64| usize::try_from(*count).unwrap_or(usize::MAX).min(tasks_max);
-    let mut counts: Vec<usize> = counts.iter().map(|(_, count)| bounded(count)).collect();
-    counts.sort_unstable();
-    let mut left = tasks_max;
-    let mut tenants = counts.len();
-    for count in counts {
-        let level = left.div_ceil(tenants.max(1));
-        if count >= level {
-            return level;
+/// What a tenant can make of its turns.
+struct Claim {
+    tenant: Tenant,
+    /// Its ready jobs.
+    count: usize,
+    /// How many of them one turn is good for.
+    weight: usize,
+}
+
+impl Claim {
+    /// Of a tenant whose row is not there yet.
+    fn unknown(tenant: &Tenant) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            count: 0,
+            weight: 1,
         }
-        left = left.saturating_sub(count);
-        tenants = tenants.saturating_sub(1);
+    }
+
+    fn learn(&mut self, row: &TenantRow, lease: &Lease) {
+        let heads = row.queues(&lease.group).map(|(_, head)| head.count);
+        let count = heads.fold(0, u64::saturating_add);
+        self.count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.weight = row.weight_or(&lease.weights, &self.tenant).get().into();
+    }
+
+    /// The turns that it needs for all of its jobs.
+    fn turns(&self) -> usize {
+        self.count.div_ceil(self.weight.max(1))
+    }
+}
+
+/// The most turns that one tenant gets when these many jobs are ready and everybody is served in
+/// turn.
+fn turns_of(claims: &[Claim], tasks_max: usize) -> usize {
+    let mut in_order: Vec<&Claim> = claims.iter().collect();
+    in_order.sort_unstable_by_key(|claim| claim.turns());
+    let weights = claims.iter().map(|claim| claim.weight);
+    let mut weights = weights.fold(0, usize::saturating_add);
+    let mut left = tasks_max;
+    for claim in in_order {
+        let turns = left.div_ceil(weights.max(1));
+        if claim.turns() >= turns {
+            return turns;
+        }
+        left = left.saturating_sub(claim.count);
+        weights = weights.saturating_sub(claim.weight);
     }
     tasks_max
 }
@@ -196,6 +278,10 @@ impl Candidate {
 /// A walk over one tenant's ready jobs of a group, from its low-water marks.
 struct Walk {
     tenant: Tenant,
+    /// Tasks left of its turn; 0 before the next begins.
+    left: u32,
+    /// Whether it has had a turn, or a part of one, in this lease.
+    has_begun: bool,
     /// How many rows are read at a time: the tenant's share of the request.
     share: usize,
     /// Rows read and not yet served.
@@ -208,10 +294,30 @@ impl Walk {
     const fn new(tenant: Tenant, share: usize) -> Self {
         Self {
             tenant,
+            left: 0,
+            has_begun: false,
             share,
             rows: VecDeque::new(),
             next: BTreeMap::new(),
         }
+    }
+
+    /// Begins the tenant's turn, or goes on with it where the last lease has left it.
+    fn begin(
+        &mut self,
+        draft: &mut Draft<'_>,
+        lease: &Lease,
+        ring: &Ring<Tenant>,
+    ) -> Result<(), Halt> {
+        if self.left > 0 {
+            return Ok(());
+        }
+        let row = draft.tenant(&self.tenant)?;
+        let whole = u32::from(row.weight_or(&lease.weights, &self.tenant).get());
+        let begun = ring.left_of(&self.tenant).filter(|_| !self.has_begun);
+        self.left = begun.map_or(whole, |left| left.min(whole));
+        self.has_begun = true;
+        Ok(())
     }
 
     /// How many tasks a walk that is missing rows would yield, about.

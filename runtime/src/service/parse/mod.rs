@@ -18,6 +18,7 @@ use bytes::Bytes;
 use silo_core::types::Invalid;
 use silo_core::types::data::NIL;
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 
 use crate::node::Node;
 use crate::proto::SerializedBytes;
@@ -26,7 +27,7 @@ use crate::service::ServiceOptions;
 use crate::service::parse::tenancy::Tenancy;
 
 /// What parsing needs to know of the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Parser {
     /// Whether callers name a tenant.
     pub tenancy: Tenancy,
@@ -34,6 +35,8 @@ pub struct Parser {
     pub payload_bytes_max: usize,
     /// How long leases last unless somebody says otherwise.
     pub lease_default: Millis,
+    /// What tenants get beside others, unless it was set at run time.
+    pub weights: Weights,
 }
 
 impl Parser {
@@ -44,6 +47,7 @@ impl Parser {
             tenancy: Tenancy::of(node.options()),
             payload_bytes_max: options.payload_bytes_max,
             lease_default: node.options().lease_default,
+            weights: node.options().weights.clone(),
         }
     }
 

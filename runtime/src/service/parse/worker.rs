@@ -10,6 +10,7 @@ use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::types::Invalid;
 use silo_core::types::name::{TaskGroup, WorkerId};
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 
 use crate::proto::report_outcome_request::Outcome as ProtoOutcome;
 use crate::proto::{
@@ -29,6 +30,8 @@ pub struct LeaseTasks {
     pub tasks_max: u32,
     /// At most so many bytes of payload and metadata; none: as many as fit into a message.
     pub bytes_max: Option<u64>,
+    /// Of tenants of which none was set.
+    pub weights: Weights,
     /// How long to wait for the first task.
     pub wait: Duration,
 }
@@ -50,6 +53,7 @@ impl Parser {
             },
             tasks_max: request.max_tasks,
             bytes_max: (request.max_bytes > 0).then_some(request.max_bytes),
+            weights: self.weights.clone(),
             wait: Duration::from_millis(request.wait_ms.into()),
         })
     }

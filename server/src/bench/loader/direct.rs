@@ -18,6 +18,7 @@ use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Millis;
+use silo_core::types::weight::Weights;
 use silo_runtime::client::payload::NIL;
 use silo_runtime::executor::shard::Shard;
 use silo_runtime::node::Node;
@@ -72,7 +73,8 @@ impl Direct {
         };
         let calls = numbers.map(|number| {
             let payload = orders.payloads.of(number);
-            let job = job(tenant.clone(), group.clone(), payload, orders.kept_ms);
+            let mut job = job(tenant.clone(), group.clone(), payload, orders.kept_ms);
+            job.limits = orders.limits.direct(number);
             let shard = &shard;
             async move {
                 let reply = self.call(shard, Command::Enqueue(Box::new(job))).await?;
@@ -158,6 +160,7 @@ impl Direct {
                 grantee: grantee.clone(),
                 tasks_max: room,
                 bytes_max: LEASE_BYTES_MAX,
+                weights: Weights::default(),
             };
             let Reply::Leased(leased) = self.call(shard, Command::Lease(lease)).await? else {
                 return Err(Fault::Strange("a lease was answered with something else"));
@@ -238,6 +241,7 @@ fn job(tenant: Tenant, group: TaskGroup, payload: Bytes, kept_ms: Option<u64>) -
             failed: kept,
             cancelled: kept,
         },
+        limits: Vec::new(),
         metadata: BTreeMap::new(),
         payload,
     }

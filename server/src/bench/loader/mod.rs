@@ -2,9 +2,10 @@
 //!
 //! * [`wire`]: over gRPC, with the client that everybody has
 //! * [`direct`]: on the shards of this process
-//! * [`payload`]: what jobs carry
+//! * [`payload`], [`limits`]: what jobs carry
 
 pub(crate) mod direct;
+pub(crate) mod limits;
 pub(crate) mod payload;
 pub(crate) mod wire;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::bench::faults::Fault;
 use crate::bench::loader::direct::{Direct, DirectTask};
+use crate::bench::loader::limits::Limits;
 use crate::bench::loader::payload::Payloads;
 use crate::bench::loader::wire::{Wire, WireTask};
 
@@ -35,6 +37,7 @@ pub(crate) struct Orders {
     /// Whose jobs; nobody's where tenancy is off.
     pub(crate) tenants: Vec<String>,
     pub(crate) payloads: Payloads,
+    pub(crate) limits: Limits,
     /// How long jobs that have ended are kept. None: as the server says.
     pub(crate) kept_ms: Option<u64>,
 }

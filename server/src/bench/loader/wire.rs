@@ -159,6 +159,7 @@ fn job(orders: &Orders, number: u64) -> Enqueue {
     });
     Enqueue {
         retention,
+        limits: orders.limits.on_wire(number),
         ..Enqueue::new(orders.group.clone(), orders.payloads.of(number))
     }
 }
