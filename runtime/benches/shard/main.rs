@@ -309,7 +309,6 @@ fn enqueue_kept(tenant: Tenant, kept: Option<Millis>) -> Command {
         max_crashes: 5,
         limits: Vec::new(),
         lease: None,
-        limits: Vec::new(),
         metadata: BTreeMap::new(),
         payload: Bytes::from(vec![0xc0; PAYLOAD_BYTES]),
     }))

@@ -68,7 +68,6 @@ pub fn plain(key: &JobKey) -> Enqueue {
         max_crashes: 2,
         lease: None,
         retention: Retention::FOREVER,
-        limits: Vec::new(),
         metadata: BTreeMap::new(),
         payload: Bytes::from_static(b"\xc0"),
     }

@@ -217,9 +217,13 @@ fn attempt_of<'a>(image: &'a Image, key: &JobKey, number: u32) -> Option<&'a Att
 /// A refusal that says that something is broken has no cause here.
 fn provoked(refusal: &Refusal) -> Checked {
     match refusal {
-        Refusal::Quarantined(_) | Refusal::TenantDamaged(_) | Refusal::TooManyQueues { .. } => {
-            violated(Promise::Provoked, format!("{refusal:?}"))
-        }
+        Refusal::Quarantined(_)
+        | Refusal::TenantDamaged(_)
+        | Refusal::LimitDamaged(_)
+        | Refusal::TooManyQueues { .. }
+        | Refusal::TooManyToCount(_)
+        | Refusal::TooManyPaused
+        | Refusal::Paused { .. } => violated(Promise::Provoked, format!("{refusal:?}")),
         Refusal::InBatch { refusal, .. } => provoked(refusal),
         Refusal::JobNotFound(_)
         | Refusal::JobExists(_)

@@ -526,6 +526,8 @@ pub const fn may_serve(command: &Command) -> bool {
         | Command::Cancel(_)
         | Command::Delete(_)
         | Command::LeaseJob(_)
+        | Command::SetLimit(_)
+        | Command::RecountLimits(_)
         | Command::Tick => true,
         Command::Lease(_)
         | Command::Heartbeat(_)
@@ -535,6 +537,13 @@ pub const fn may_serve(command: &Command) -> bool {
         | Command::ListSetAside(_)
         | Command::Get(_)
         | Command::Result(_)
+        | Command::Explain(_)
+        | Command::ListLimits(_)
+        | Command::ShowLimit(_)
+        | Command::SetTenant(_)
+        | Command::GetTenant(_)
+        | Command::SetQueue(_)
+        | Command::ListPaused
         | Command::SetAside(_) => false,
     }
 }
