@@ -204,10 +204,21 @@ impl Image {
                 let row = self.row::<Admits>(key, value);
                 self.admits.extend(row.map(|(key, _)| key));
             }
-            _ => {
+            TableId::Limit => {
                 let row = self.row::<Limits>(key, value);
                 self.limits.extend(row);
             }
+            TableId::Singleton
+            | TableId::Tenant
+            | TableId::Job
+            | TableId::Payload
+            | TableId::State
+            | TableId::Attempt
+            | TableId::Ready
+            | TableId::Due
+            | TableId::Running
+            | TableId::Quarantine
+            | TableId::Expiry => {}
         }
     }
 

@@ -43,16 +43,14 @@ fn most_said(command: &Command, name: &LimitName) -> u32 {
         let of_key = slots.filter(|slot| slot.key == name.key && *tenant == name.tenant);
         of_key.map(|slot| slot.maximum).max().unwrap_or(0)
     };
-    let said = match command {
-        Command::EnqueueAll(all) => {
-            let jobs = all.jobs.iter();
-            jobs.map(|job| most(&job.tenant, &job.limits)).max()
-        }
-        Command::Import(import) => {
-            let jobs = import.jobs.iter();
-            jobs.map(|job| most(&job.tenant, &job.limits)).max()
-        }
-        _ => None,
+    let said = if let Command::EnqueueAll(all) = command {
+        let jobs = all.jobs.iter();
+        jobs.map(|job| most(&job.tenant, &job.limits)).max()
+    } else if let Command::Import(import) = command {
+        let jobs = import.jobs.iter();
+        jobs.map(|job| most(&job.tenant, &job.limits)).max()
+    } else {
+        None
     };
     said.unwrap_or(0)
 }

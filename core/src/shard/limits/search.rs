@@ -35,9 +35,10 @@ const NEXT_PAGE: usize = 64;
 
 /// How many lines a command may look at.
 pub(crate) const fn looks(command: &Command) -> usize {
-    match command {
-        Command::Tick => TICK_LOOKS_MAX,
-        _ => LOOKS_MAX,
+    if matches!(command, Command::Tick) {
+        TICK_LOOKS_MAX
+    } else {
+        LOOKS_MAX
     }
 }
 
