@@ -89,7 +89,7 @@ pub const ALL: &[Entry] = &[
     Entry {
         name: "limits-quick",
         about: "jobs that want A, A and B, B: leased, reported, passed over",
-        is_quick: true,
+        is_quick: false,
         make: || Made::Limits(limits_quick()),
     },
     Entry {
@@ -241,6 +241,7 @@ const fn limits_tickets() -> Slots {
 /// A limit is to be searched: by a tick, whatever is forgotten.
 pub const fn limits_admits() -> Slots {
     Slots {
+        jobs: &[&['b'], &['b'], &['a', 'b'], &['a']],
         budget: LimitsBudget {
             leases: 2,
             reports: 1,
@@ -250,7 +251,11 @@ pub const fn limits_admits() -> Slots {
             soft: 1,
         },
         start: LimitsStart::Left,
-        dangers: &["a job is served", "a line is moved", "what is to be searched is lost"],
+        dangers: &[
+            "a job is served",
+            "a line is moved",
+            "what is to be searched is lost",
+        ],
         ..limits_quick()
     }
 }
