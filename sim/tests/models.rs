@@ -3,8 +3,9 @@
 
 #![cfg(test)]
 
-use silo_sim::models::catalog::{ALL, Made, STATES_MAX, executor_quick, find};
+use silo_sim::models::catalog::{ALL, Made, STATES_MAX, executor_quick, find, limits_admits};
 use silo_sim::models::life::{Life, Wrong as WrongLife};
+use silo_sim::models::limits::{HOLDS, RUNS, Slots, Wrong as WrongSlots};
 use silo_sim::models::shard::danger::Danger;
 use silo_sim::models::shard::model::{Shard, Start};
 use silo_sim::models::shard::{Ask, Budget, Wrong};
@@ -24,6 +25,11 @@ fn holds(name: &str) {
 #[silo::test]
 fn the_life_cycle_holds_in_every_interleaving() {
     holds("life-quick");
+}
+
+#[silo::test]
+fn limits_hold_in_every_interleaving() {
+    holds("limits-admits");
 }
 
 #[silo::test]
@@ -68,6 +74,20 @@ fn life_cycles_that_are_wrong_are_found() {
     assert!(fails(WrongLife::TakesAnyReport).contains(&acknowledged));
     let invariants = "invariants hold, and steps are allowed";
     assert!(fails(WrongLife::ForgetsLeases).contains(&invariants));
+}
+
+#[silo::test]
+fn what_is_wrong_with_limits_on_purpose_is_found() {
+    let fails = |wrong, slots: Slots| {
+        let slots = Slots {
+            wrong: Some(wrong),
+            ..slots
+        };
+        explore(slots, Search::Breadth, WRONG_MAX, 2).wrong
+    };
+    assert!(fails(WrongSlots::AdmitsAreSoft, limits_admits()).contains(&HOLDS));
+    assert!(fails(WrongSlots::KeepsASlot, limits_admits()).contains(&HOLDS));
+    assert!(fails(WrongSlots::NobodySearches, limits_admits()).contains(&RUNS));
 }
 
 fn asks(which: &[Ask]) -> [u8; Ask::ALL.len()] {
@@ -195,8 +215,9 @@ const FRESH: &str = "no answer is older than a proof may be";
 fn every_kind_of_model_is_in_the_catalog() {
     let made: Vec<Made> = ALL.iter().map(|model| model.make()).collect();
     assert!(made.iter().any(|made| matches!(made, Made::Life(_))));
+    assert!(made.iter().any(|made| matches!(made, Made::Limits(_))));
     let owners = |made: &Made| match made {
-        Made::Life(_) => 0,
+        Made::Life(_) | Made::Limits(_) => 0,
         Made::Shard(shard) => shard.owners,
     };
     let most: Vec<usize> = made.iter().map(owners).collect();

@@ -20,6 +20,7 @@ pub(crate) fn look(
     if let Some(address) = serve {
         match model.make() {
             Made::Life(life) => drop(life.checker().serve(address)),
+            Made::Limits(slots) => drop(slots.checker().serve(address)),
             Made::Shard(shard) => drop(shard.checker().serve(address)),
         }
         return Ok(true);

@@ -1,6 +1,7 @@
 //! Every model by its name, and how many states it has.
 
 use crate::models::life::Life;
+use crate::models::limits::{Budget as LimitsBudget, Slots, Start as LimitsStart};
 use crate::models::shard::danger::Danger;
 use crate::models::shard::model::{Shard, Start};
 use crate::models::shard::{Asks, Budget};
@@ -29,6 +30,8 @@ pub struct Entry {
 pub enum Made {
     /// Of the core alone.
     Life(Life),
+    /// Of the core alone: jobs with limits.
+    Limits(Slots),
     /// Of a stage and its storage.
     Shard(Shard),
 }
@@ -43,6 +46,7 @@ impl Entry {
     pub fn explore(&self, search: Search, threads: usize) -> Explored {
         match self.make() {
             Made::Life(life) => explore(life, search, STATES_MAX, threads),
+            Made::Limits(slots) => explore(slots, search, STATES_MAX, threads),
             Made::Shard(shard) => explore(shard, search, STATES_MAX, threads),
         }
     }
@@ -81,6 +85,30 @@ pub const ALL: &[Entry] = &[
         about: "two jobs: leases, reports, expiry, cancel, restart, delete, a crash",
         is_quick: false,
         make: || Made::Life(Life::two()),
+    },
+    Entry {
+        name: "limits-quick",
+        about: "jobs that want A, A and B, B: leased, reported, passed over",
+        is_quick: false,
+        make: || Made::Limits(limits_quick()),
+    },
+    Entry {
+        name: "limits-sets",
+        about: "the same, with other maxima of A, expiry, and people",
+        is_quick: false,
+        make: || Made::Limits(limits_sets()),
+    },
+    Entry {
+        name: "limits-tickets",
+        about: "lines that were passed over, and get tickets",
+        is_quick: false,
+        make: || Made::Limits(limits_tickets()),
+    },
+    Entry {
+        name: "limits-admits",
+        about: "a limit that is still to be searched, and hints lost",
+        is_quick: true,
+        make: || Made::Limits(limits_admits()),
     },
     Entry {
         name: "executor-quick",
@@ -137,6 +165,100 @@ pub const ALL: &[Entry] = &[
         make: || Made::Shard(owners_reads()),
     },
 ];
+
+/// Jobs that want A, A and B, B, A and B.
+const WANTED: &[&[char]] = &[&['a'], &['a', 'b'], &['b'], &['a', 'b']];
+
+/// Few of everything: quick enough for every run of the tests.
+pub const fn limits_quick() -> Slots {
+    Slots {
+        jobs: WANTED,
+        budget: LimitsBudget {
+            leases: 2,
+            reports: 2,
+            people: 1,
+            sets: 0,
+            clock: 0,
+            soft: 0,
+        },
+        start: LimitsStart::Empty,
+        dangers: &[
+            "a job is parked",
+            "two stand in one line",
+            "a line is moved",
+            "a job is served",
+            "a line is passed over",
+            "a parked job is cancelled",
+            "a parked job is expedited",
+            "a lease out of turn is refused",
+        ],
+        wrong: None,
+    }
+}
+
+const fn limits_sets() -> Slots {
+    Slots {
+        budget: LimitsBudget {
+            leases: 2,
+            reports: 2,
+            people: 1,
+            sets: 2,
+            clock: 1,
+            soft: 0,
+        },
+        dangers: &[
+            "a line is moved",
+            "a job is served",
+            "a lease out of turn is refused",
+            "fewer slots than are held",
+            "a limit is paused",
+        ],
+        ..limits_quick()
+    }
+}
+
+const fn limits_tickets() -> Slots {
+    Slots {
+        budget: LimitsBudget {
+            leases: 3,
+            reports: 3,
+            people: 1,
+            sets: 1,
+            clock: 1,
+            soft: 0,
+        },
+        start: LimitsStart::Passed,
+        dangers: &[
+            "a line has a ticket",
+            "a ticket is used",
+            "a ticket is taken away",
+            "a slot is kept",
+        ],
+        ..limits_quick()
+    }
+}
+
+/// A limit is to be searched: by a tick, whatever is forgotten.
+pub const fn limits_admits() -> Slots {
+    Slots {
+        jobs: &[&['b'], &['b'], &['a', 'b'], &['a']],
+        budget: LimitsBudget {
+            leases: 2,
+            reports: 1,
+            people: 1,
+            sets: 0,
+            clock: 0,
+            soft: 1,
+        },
+        start: LimitsStart::Left,
+        dangers: &[
+            "a job is served",
+            "a line is moved",
+            "what is to be searched is lost",
+        ],
+        ..limits_quick()
+    }
+}
 
 /// Asks in their order: enqueue, get first, get second, lease, report, heartbeat, delete.
 const fn asks(asks: [u8; 7]) -> Asks {

@@ -3,6 +3,7 @@
 //!
 //! * [`life`]: the life cycle of jobs: leases, reports late and twice, expiry, cancel, restart,
 //!   delete, crashes that take back what was not durable
+//! * [`limits`]: who waits for slots, who is served, who is next
 //! * [`catalog`]: every model by its name, and how many states it has
 //! * [`jobs`]: what is asked for
 //! * [`shard`]: a stage and its storage, one owner or two
@@ -15,6 +16,7 @@ pub mod catalog;
 pub mod form;
 pub mod jobs;
 pub mod life;
+pub mod limits;
 pub mod shard;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};

@@ -113,6 +113,7 @@ impl Makes {
             let crowd = self.wants.crowd();
             let from = self.at();
             let tenant = self.a_tenant();
+            let first = self.jobs;
             for limits in crowd.wants {
                 let at = from + self.draw.between(0, crowd.width);
                 let spec = self.of_crowd(tenant, limits);
@@ -121,6 +122,12 @@ impl Makes {
             if let Some((limits, after)) = crowd.then {
                 let spec = self.of_crowd(tenant, limits);
                 self.add(from + after, What::Ask(Ask::Enqueue(spec)));
+                // Somebody asks for one of them before a tick has come to it.
+                for _ in 0..self.draw.between(0, 8) {
+                    let job = first + u32_of(self.draw.between(0, u64::from(self.jobs - first)));
+                    let at = from + after + self.draw.between(0, MS);
+                    self.add(at, What::Ask(Ask::LeaseJob(job)));
+                }
             }
         }
     }

@@ -122,8 +122,8 @@ impl World<'_> {
         }
     }
 
-    /// Whoever waits for a limit that has no slots waits for somebody to say that it has: a job that
-    /// says so. Nobody else helps those who wait.
+    /// Whoever waits for a limit that has no slots waits for somebody to say that it has: a job
+    /// says so. Nothing else helps those who wait.
     pub fn unpause(&mut self, times: u32) {
         let owner = self.latest.and_then(|id| self.processes.get(id as usize));
         let rows = owner.map(|process| process.shadow.rows());

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::limits::ahead::for_lowest;
 use crate::shard::view::Need;
 use crate::table::Table;
 use crate::table::codec::encode;
@@ -211,7 +212,7 @@ fn issue(
     let wanted = before.or(after).map(|row| row.wanted.clone());
     let wanted = wanted.unwrap_or_default();
     if old.is_some() {
-        ask_for_tickets(draft, name, &wanted)?;
+        for_lowest(draft, name, &wanted)?;
     }
     for key in wanted {
         let limit_name = of(name, &key);
@@ -241,31 +242,6 @@ fn issue(
         }
     }
     Ok(())
-}
-
-/// Asks at once for what it takes to take a line's ticket.
-pub(crate) fn ask_for_line(draft: &mut Draft<'_>, name: &LineName) -> Result<(), Halt> {
-    match line(draft, name)? {
-        Some(row) => ask_for_tickets(draft, name, &row.wanted),
-        None => Ok(()),
-    }
-}
-
-/// Asks at once for the limits that a line wants, and their lowest tickets.
-fn ask_for_tickets(
-    draft: &mut Draft<'_>,
-    name: &LineName,
-    wanted: &[LimitKey],
-) -> Result<(), Halt> {
-    let mut need = Need::default();
-    for key in wanted {
-        let limit_name = of(name, key);
-        gather(&mut need, limit(draft, &limit_name).map(|_| ()))?;
-        // The line's own, and the one after it.
-        let lowest = draft.range_now(&TicketKey::all(&limit_name), 2);
-        gather(&mut need, lowest.map(|_| ()))?;
-    }
-    need.settled()
 }
 
 fn of(name: &LineName, key: &LimitKey) -> LimitName {

@@ -7,8 +7,10 @@
 //! * here: one way to take slots, one way to give them back, one way out of a line
 //! * [`look`]: reading them, for operators
 //! * [`ledger`]: rows of limits and lines while a command changes them
+//! * [`ahead`]: what searches will read
 //! * [`search`]: whoever waits for what a command freed is looked at
 
+pub(crate) mod ahead;
 pub(crate) mod ledger;
 pub(crate) mod look;
 pub mod search;
@@ -303,8 +305,8 @@ pub(crate) fn newest(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> 
     Ok(())
 }
 
-/// Asks at once for what a way in or out needs of limits. Whoever moves several jobs asks for all of
-/// them first.
+/// Asks at once for what a way in or out needs of limits. Whoever moves several jobs asks for all
+/// of them first.
 pub(crate) fn ask(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<(), Halt> {
     if slots.is_empty() {
         return Ok(());

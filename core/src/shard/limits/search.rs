@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::shard::command::Command;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
-use crate::shard::limits::ledger::{ask_for_line, fits, limit, line, put_line};
-use crate::shard::limits::{hold, name, without};
+use crate::shard::limits::ledger::{fits, limit, line, put_line};
+use crate::shard::limits::{ahead, hold, name, without};
 use crate::shard::moves::{full, queue, wait};
 use crate::shard::soft::SoftStep;
 use crate::shard::view::Need;
 use crate::table::job::JobKey;
 use crate::table::key::{Key, successor};
-use crate::table::limit::{AdmitRow, Admits, LimitName, TicketKey, Tickets};
+use crate::table::limit::{AdmitRow, Admits, LimitName};
 use crate::table::line::{LineId, LineName, LineRow, Parked, ParkedKey, ParkedRow, WaitPlace};
 use crate::table::line::{WaiterKey, Waiters};
 use crate::table::state::Position;
@@ -146,7 +146,7 @@ impl Search {
         freed: BTreeSet<LimitKey>,
         left: &mut usize,
     ) -> Result<BTreeSet<LimitKey>, Halt> {
-        self.ask_for_tickets(draft, &freed, *left)?;
+        ahead::for_tickets(draft, &self.tenant, &freed, *left)?;
         let mut todo: Vec<LimitKey> = freed.iter().cloned().collect();
         let mut all = freed;
         while let Some(key) = todo.pop() {
@@ -169,46 +169,6 @@ impl Search {
             }
         }
         Ok(all)
-    }
-
-    /// Asks at once for what taking tickets takes, of as many as may be taken.
-    fn ask_for_tickets(
-        &self,
-        draft: &mut Draft<'_>,
-        freed: &BTreeSet<LimitKey>,
-        left: usize,
-    ) -> Result<(), Halt> {
-        let mut need = Need::default();
-        for key in freed {
-            gather(
-                &mut need,
-                limit(draft, &name(&self.tenant, key)).map(|_| ()),
-            )?;
-        }
-        need.settled()?;
-        let mut need = Need::default();
-        for key in freed {
-            let name = name(&self.tenant, key);
-            let row = limit(draft, &name)?;
-            if row.is_none_or(|row| row.slots() > 0 || row.tickets == 0) {
-                continue;
-            }
-            let rows = match draft.range_now(&TicketKey::all(&name), left) {
-                Ok(rows) => rows,
-                Err(Halt::Need(missing)) => {
-                    need.add(missing);
-                    continue;
-                }
-                Err(other) => return Err(other),
-            };
-            for (key, _) in rows {
-                let Ok(ticket) = Tickets::read_key(&key) else {
-                    continue;
-                };
-                gather(&mut need, ask_for_line(draft, &self.line_name(ticket.line)))?;
-            }
-        }
-        need.settled()
     }
 
     /// Begins to read the lines that are parked on a limit, if it has a slot for any.
@@ -267,52 +227,15 @@ impl Search {
     /// Asks at once for what judging those read so far takes, and for what serving takes of as many
     /// as may be served.
     fn ask_for_all(&self, draft: &mut Draft<'_>, left: usize) -> Result<(), Halt> {
-        let mut need = Need::default();
         let mut slots: usize = 0;
         for key in self.lanes.keys() {
             let row = limit(draft, &name(&self.tenant, key))?;
             let free = row.map_or(0, |row| row.free());
             slots = slots.saturating_add(usize::try_from(free).unwrap_or(usize::MAX));
         }
-        let slots = slots.min(left);
-        let each = slots.checked_div(self.candidates.len()).unwrap_or(0);
-        for (index, ((head, _, id), row)) in self.candidates.iter().enumerate() {
-            for key in &row.wanted {
-                gather(
-                    &mut need,
-                    limit(draft, &name(&self.tenant, key)).map(|_| ()),
-                )?;
-            }
-            if index >= slots {
-                continue;
-            }
-            let name = self.line_name(*id);
-            gather(&mut need, line(draft, &name).map(|_| ()))?;
-            let next = draft.range_now(&WaiterKey::from(&name, *head), each.saturating_add(2));
-            let next = match next {
-                Ok(rows) => rows,
-                Err(Halt::Need(missing)) => {
-                    need.add(missing);
-                    Vec::new()
-                }
-                Err(other) => return Err(other),
-            };
-            let next = next
-                .iter()
-                .filter_map(|(key, _)| Waiters::read_key(key).ok())
-                .map(|waiter| JobKey {
-                    tenant: waiter.line.tenant,
-                    job: waiter.job,
-                });
-            let first = std::iter::once(self.job(row));
-            for job in first.chain(next.take(each.saturating_add(1))) {
-                // Whether it is damaged is seen when it is served.
-                if let Err(Halt::Need(missing)) = draft.state_now(&job) {
-                    need.add(missing);
-                }
-            }
-        }
-        need.settled()
+        let lines = self.candidates.iter();
+        let lines = lines.map(|((head, _, id), row)| (*head, *id, row));
+        ahead::for_lines(draft, &self.tenant, lines, slots.min(left))
     }
 
     /// Looks at the line that is first: it is served, or blocked elsewhere.
@@ -562,13 +485,6 @@ impl Search {
             row.parked = raised;
         }
         Ok(())
-    }
-
-    fn job(&self, row: &ParkedRow) -> JobKey {
-        JobKey {
-            tenant: self.tenant.clone(),
-            job: row.first.clone(),
-        }
     }
 
     fn line_name(&self, id: LineId) -> LineName {
