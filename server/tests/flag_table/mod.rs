@@ -19,6 +19,7 @@ pub(crate) type Alike = (
 const JOB: &[&str] = &[
     "silo job enqueue",
     "silo job get",
+    "silo job explain",
     "silo job list",
     "silo job result",
     "silo job wait",
@@ -28,6 +29,16 @@ const JOB: &[&str] = &[
     "silo job delete",
     "silo job import",
     "silo job quarantined",
+];
+/// Commands for limits, without `silo limit`.
+const LIMIT: &[&str] = &[
+    "silo limit list",
+    "silo limit show",
+    "silo limit set",
+    "silo limit clear",
+    "silo limit pause",
+    "silo limit resume",
+    "silo limit recount",
 ];
 const SHARD: &[&str] = &[
     "silo shard list",
@@ -53,28 +64,28 @@ const TLS: &[&str] = &["--tls-ca", "--tls-domain", "--tls-cert", "--tls-key"];
 pub(crate) const ALIKE: &[Alike] = &[
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, LIMIT, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
         ],
         REACH,
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, LIMIT, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
         ],
         &["--output"],
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, LIMIT, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
         ],
         &["--token"],
         "everywhere::every_command_shows_the_token",
     ),
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, LIMIT, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
         ],
         TLS,
         "everywhere::every_command_speaks_tls",
@@ -82,13 +93,13 @@ pub(crate) const ALIKE: &[Alike] = &[
     // One of them: all have the deadline from the same place.
     (
         &[
-            JOB, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
+            JOB, LIMIT, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, IDLE,
         ],
         &["--timeout-ms"],
         "everywhere::a_call_takes_no_longer_than_it_may",
     ),
     (
-        &[JOB],
+        &[JOB, LIMIT],
         &["--tenant"],
         "everywhere::every_command_that_has_one_names_its_tenant",
     ),
@@ -148,7 +159,13 @@ pub(crate) const OWN: &[Row] = &[
         "given::flags_of_a_server_count_before_the_commands_name_and_behind_it",
     ),
     (
-        &["silo", "silo job", "silo shard", "silo config"],
+        &[
+            "silo",
+            "silo job",
+            "silo limit",
+            "silo shard",
+            "silo config",
+        ],
         &["--output"],
         "given::a_command_that_is_missing_is_told_as_json",
     ),
@@ -220,6 +237,7 @@ pub(crate) const OWN: &[Row] = &[
             "--priority",
             "--delay",
             "--metadata",
+            "--limit",
             "--retries",
             "--retry-initial",
             "--retry-max",
@@ -256,6 +274,36 @@ pub(crate) const OWN: &[Row] = &[
             "--retain-cancelled",
         ],
         "job::retention_is_kept",
+    ),
+    (
+        &["silo limit list"],
+        &["--prefix", "--limit", "--all", "--output"],
+        "limit::limits_are_listed_filtered_and_cut_off",
+    ),
+    (
+        &["silo limit show"],
+        &["--jobs", "--output"],
+        "limit::a_limit_is_shown_with_its_jobs",
+    ),
+    (
+        &[
+            "silo limit set",
+            "silo limit clear",
+            "silo limit pause",
+            "silo limit resume",
+        ],
+        &["--output"],
+        "limit::a_limit_is_set_cleared_paused_and_resumed",
+    ),
+    (
+        &["silo limit recount"],
+        &["--output"],
+        "limit::limits_are_counted_anew",
+    ),
+    (
+        &["silo job explain"],
+        &["--output"],
+        "limit::it_is_said_why_a_job_does_not_run",
     ),
     (
         &["silo job get"],
