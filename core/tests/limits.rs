@@ -460,43 +460,6 @@ fn what_one_command_does_not_come_to_is_left_for_ticks_and_nobody_is_forgotten()
 }
 
 #[test]
-fn a_job_with_three_limits_writes_six_rows_more_and_seven_more_if_it_parks() {
-    let three = [("a", 1), ("b", 1), ("c", 1)];
-    let rows = |limits: &[(&str, u32)], is_parked: bool| {
-        let mut shard = Shard::new();
-        let mut written = 0;
-        let mut holder = None;
-        if is_parked {
-            enqueue(&mut shard, &["holds"], limits);
-            holder = Some(shard.lease_one());
-        }
-        shard.enqueue(limited("j", limits));
-        written += shard.changes.len();
-        if let Some(holder) = holder {
-            let alone = {
-                let mut shard = shard.clone();
-                shard.delete(&job("t", "j"));
-                shard.report(&holder.id, success());
-                shard.changes.len()
-            };
-            succeed(&mut shard, &holder);
-            written += shard.changes.len() - alone;
-        }
-        let task = shard.lease_one();
-        written += shard.changes.len();
-        succeed(&mut shard, &task);
-        written + shard.changes.len()
-    };
-    let without = rows(&[], false);
-    assert_eq!(rows(&three, false), without + 6);
-    let parked = rows(&three, true);
-    assert!(
-        parked <= without + 6 + 7,
-        "{parked}, {without} without limits"
-    );
-}
-
-#[test]
 fn a_job_that_was_set_aside_while_it_ran_gives_its_slots_back() {
     let mut shard = Shard::new();
     enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
