@@ -133,7 +133,7 @@ fn a_limit_is_set_cleared_paused_and_resumed() {
         assert_eq!(told, json!({"key": "k", "done": done}));
     }
     let wrong = served.run(&["limit", "set", "", "1"]);
-    let said = wrong.failed(3);
+    let said = wrong.failed(5);
     assert!(said.contains("1 to 256 bytes"), "{said}");
 }
 
