@@ -12,6 +12,7 @@ use crate::config::verb::ConfigArgs;
 use crate::demo::Demo;
 use crate::help_pages::HelpPages;
 use crate::job::Job;
+use crate::limit::Limit;
 use crate::observe::ObserveArgs;
 use crate::output::Output;
 use crate::queue::Queue;
@@ -50,6 +51,8 @@ pub(crate) enum Verb {
     Demo(Demo),
     #[command(subcommand)]
     Job(Job),
+    #[command(subcommand)]
+    Limit(Limit),
     Work(Box<Work>),
     #[command(subcommand)]
     Shard(Shard),

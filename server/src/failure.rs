@@ -105,6 +105,8 @@ fn help_of_reason(reason: &str) -> Option<&'static str> {
         "IMPORT_DIFFERS" => {
             "`silo job get` shows the attempts that it has had here; give them first, then new ones"
         }
+        "LIMIT_FULL" => "`silo job explain` says what it waits for",
+        "LIMIT_DAMAGED" => "`silo limit recount` makes it anew",
         "TENANCY_OFF" => "leave --tenant away, and unset SILO_TENANT",
         "TOKEN_INVALID" => "--token or SILO_TOKEN names the server's token (`server.token`)",
         "ANSWER_TOO_LARGE" => "`silo job get --no-attempts` leaves the attempts out",

@@ -9,7 +9,7 @@
 //! * [`demo`]: a server, workers and a few hundred jobs in one process
 //! * [`observe`]: metrics, traces and profiles of a server
 //! * [`telemetry`]: where log lines and spans go
-//! * [`job`], [`work`], [`shard`], [`tenant`], [`queue`]: commands that call a server
+//! * [`job`], [`limit`], [`work`], [`shard`], [`tenant`], [`queue`]: commands that call a server
 //! * [`completions`], [`help_pages`]: the command line as scripts of shells, and as a page
 //! * [`connect`], [`input`], [`output`], [`failure`], [`exit`]: what commands share that call a
 //!   server: how they reach it, what they read, how they show results and failures, how they end
@@ -29,6 +29,7 @@ mod given;
 mod help_pages;
 mod input;
 mod job;
+mod limit;
 mod moment;
 mod observe;
 mod output;
@@ -99,6 +100,7 @@ fn run(cli: Cli, environment: &Environment) -> miette::Result<ExitCode> {
             serve::serve(config, environment, &observe, manner)
         }
         (Some(Verb::Job(job)), _) => Ok(job::run(job, output)?.into()),
+        (Some(Verb::Limit(limit)), _) => Ok(limit::run(limit, output)?.into()),
         (Some(Verb::Work(work)), _) => Ok(work::run(*work, output)?.into()),
         (Some(Verb::Shard(shard)), _) => Ok(shard::run(shard, output)?.into()),
         (Some(Verb::Tenant(tenant)), _) => Ok(tenant::run(tenant, output)?.into()),

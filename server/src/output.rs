@@ -50,6 +50,22 @@ impl Output {
     }
 }
 
+/// What a reader of a list should know besides.
+#[derive(Serialize)]
+struct Warning {
+    warning: String,
+}
+
+/// Says on standard error what is no failure.
+pub(crate) fn warn(output: Output, warning: String) {
+    let text = match output {
+        Output::Text => warning,
+        Output::Json => serde_json::to_string(&Warning { warning }).unwrap_or_default(),
+    };
+    // Whoever does not read it has the list all the same.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Writes a line for people.
 ///
 /// # Errors

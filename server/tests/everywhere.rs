@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use silo_tests::certificates::Ca;
 
 /// What a command is given beyond the flags of all.
-const MORE: [(&str, &str); 31] = [
+const MORE: [(&str, &str); 39] = [
     ("job enqueue", "--task-group g"),
     ("job get", "x"),
+    ("job explain", "x"),
     ("job list", ""),
     ("job result", "x"),
     ("job wait", "x --timeout 1ms"),
@@ -26,6 +27,13 @@ const MORE: [(&str, &str); 31] = [
     ("job delete", "x"),
     ("job import", ""),
     ("job quarantined", ""),
+    ("limit list", ""),
+    ("limit show", "x"),
+    ("limit set", "x 1"),
+    ("limit clear", "x"),
+    ("limit pause", "x"),
+    ("limit resume", "x"),
+    ("limit recount", ""),
     ("work", "--task-group nobody --exec true --exit-when-empty"),
     ("shard list", ""),
     ("shard info", ""),
@@ -237,7 +245,7 @@ fn every_command_that_has_one_names_its_tenant() {
     let named: Vec<_> = MORE
         .into_iter()
         .filter(|(name, _)| {
-            ["job ", "tenant ", "queue "]
+            ["job ", "limit ", "tenant ", "queue "]
                 .iter()
                 .any(|of| name.starts_with(of))
         })
@@ -267,7 +275,7 @@ fn every_command_that_has_one_names_its_tenant() {
     let looking: Vec<_> = named
         .iter()
         .copied()
-        .filter(|(name, _)| !blind.contains(name))
+        .filter(|(name, _)| !blind.contains(name) && !name.starts_with("limit "))
         .collect();
     each(
         &looking,
@@ -315,6 +323,21 @@ fn every_command_that_has_one_names_its_tenant() {
         run("other", args, "").well();
     }
     assert_eq!(stands("other"), (json!(1), false, 0));
+    for verb in ["pause k", "resume k", "set k 1", "clear k", "set k 2"] {
+        let args: Vec<_> = ["limit"].into_iter().chain(verb.split(' ')).collect();
+        run("acme", &args, "").well();
+    }
+    let limits = |tenant: &str| run(tenant, &["limit", "list"], "").well();
+    assert!(limits("acme").contains("set to 2"), "{}", limits("acme"));
+    assert_eq!(limits("other"), "no limit is in use or set");
+    let unused = run("other", &["limit", "show", "k"], "").well();
+    assert!(unused.contains("is not in use"), "{unused}");
+    assert!(
+        run("acme", &["limit", "show", "k"], "")
+            .well()
+            .contains("set to 2")
+    );
+    run("acme", &["limit", "recount"], "").well();
     let get = |tenant: &str| run(tenant, &["job", "get", "x", "--output", "json"], "");
     let found: Value = get("acme").json()[0].clone();
     assert_eq!(found["id"], "x");

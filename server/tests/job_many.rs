@@ -65,11 +65,14 @@ fn each_line_is_a_job() {
         "3",
         "--metadata",
         "k=v",
+        "--limit",
+        "all=3",
     ];
     let jobs = [
         json!({"id": "a", "task_group": "g", "payload": {"z": 1, "a": 2}}),
         json!({"id": "b", "task_group": "h", "priority": 9, "start_at_ms": 4_102_538_645_000_i64,
                "retry_policy": {"retry_count": 2}, "metadata": {}, "max_crashes": 1,
+               "limits": [{"kind": "concurrency", "key": "own", "max_concurrency": 7}],
                "lease_ms": 5000, "retention": {"failed_ms": 1},
                "request_id": "00112233445566778899aabbccddeeff"}),
     ];
@@ -84,6 +87,10 @@ fn each_line_is_a_job() {
     assert_eq!((&b["priority"], &b["metadata"]), (&json!(9), &json!({})));
     assert_eq!(b["next_attempt_starts_after_ms"], 4_102_538_645_000_i64);
     assert_eq!(b["retry_policy"]["jitter"], "none");
+    assert_eq!(
+        (&a["limits"][0]["key"], &b["limits"][0]["key"]),
+        (&json!("all"), &json!("own"))
+    );
 
     for (line, why) in [
         (r#"{"id": "c"}"#, "it has no task_group"),
@@ -170,7 +177,7 @@ fn what_one_server_shows_another_imports() {
     let (first, second) = (Served::new(), Served::new());
     first.enqueue("g", "good", &["{\"n\": 1}", "--metadata", "k=v"]);
     first.enqueue("g", "bad", &["--retries", "1", "--retry-initial", "0s"]);
-    first.enqueue("h", "new", &[]);
+    first.enqueue("h", "new", &["--limit", "k=2"]);
     first.work(
         "g",
         "test $SILO_JOB_ID = good && cat",
@@ -188,7 +195,14 @@ fn what_one_server_shows_another_imports() {
     assert_eq!(said, "good succeeded\nbad failed\nnew scheduled");
     for job in &jobs {
         let imported = second.job(job["id"].as_str().unwrap());
-        for name in ["status", "payload", "result", "metadata", "enqueue_time_ms"] {
+        for name in [
+            "status",
+            "payload",
+            "result",
+            "limits",
+            "metadata",
+            "enqueue_time_ms",
+        ] {
             assert_eq!(imported[name], job[name], "{name} of {imported}");
         }
         assert_eq!(history(job), history(&imported));

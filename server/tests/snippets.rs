@@ -29,6 +29,11 @@ fn enqueuing_is_as_the_page_says() {
 }
 
 #[silo::test]
+fn limits_are_as_the_page_says() {
+    run(include_str!("../../docs/guides/limits.md"), Server::Needed);
+}
+
+#[silo::test]
 fn workers_are_as_the_page_says() {
     run(include_str!("../../docs/guides/workers.md"), Server::Needed);
 }

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::failure::CallFailed;
 use crate::input::{self, InputError};
 use crate::job::lines;
-use crate::job::shape::{Jitter, RetryPolicy};
+use crate::job::shape::{Jitter, Limit, RetryPolicy};
 use crate::job::wait;
 use crate::moment;
 use crate::output::{Output, Show};
@@ -114,6 +114,11 @@ pub(crate) struct Template {
     /// Pairs handed to the worker, at most 16. May be given several times.
     #[arg(long, value_name = "KEY=VALUE", env = "SILO_ENQUEUE_METADATA", value_parser = pair)]
     metadata: Vec<(String, String)>,
+
+    /// At most MAX jobs at once of those with the same KEY. May be given several times, at most 16:
+    /// the job runs when all of them have a slot for it.
+    #[arg(long, value_name = "KEY=MAX", env = "SILO_ENQUEUE_LIMIT", value_parser = limit)]
+    limit: Vec<(String, u32)>,
 
     /// Retries after a first attempt that failed.
     #[arg(
@@ -255,13 +260,22 @@ impl Template {
             priority: self.priority,
             start_at_ms: self.start_at.or(delayed),
             retry_policy: self.retry_policy(),
-            limits: Vec::new(),
+            limits: self.limits(),
             metadata: self.metadata.iter().cloned().collect(),
             max_crashes: self.max_crashes,
             lease_ms: self.lease_ms,
             retention: (retention != proto::Retention::default()).then_some(retention),
             request_id: self.request_id.map(uuid::Uuid::into_bytes),
         }
+    }
+
+    fn limits(&self) -> Vec<proto::Limit> {
+        let limits = self.limit.iter().cloned();
+        let limit = |(key, max_concurrency)| Limit::Concurrency {
+            key,
+            max_concurrency,
+        };
+        limits.map(|given| limit(given).into()).collect()
     }
 
     fn retry_policy(&self) -> Option<proto::RetryPolicy> {
@@ -280,6 +294,15 @@ impl Show for Enqueued {
     fn text(&self) -> String {
         self.id.clone()
     }
+}
+
+/// The key may have a `=`: the last one counts.
+fn limit(text: &str) -> Result<(String, u32), String> {
+    let pair = text.rsplit_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, max) = pair.ok_or("it must be KEY=MAX")?;
+    let max = max.parse();
+    let max = max.map_err(|error| format!("MAX must be a number of jobs: {error}"))?;
+    Ok((key.to_owned(), max))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

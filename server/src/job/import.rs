@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::failure::{About, CallFailed};
 use crate::input::{FOR_EVER, InputError, Line, Lines, Next};
 use crate::job::lines::payload_of;
-use crate::job::shape::{RetryPolicy, Status};
+use crate::job::shape::{Limit, RetryPolicy, Status};
 use crate::output::{Output, Show};
 
 /// Jobs in one call, at most.
@@ -48,6 +48,7 @@ struct ImportLine<'a> {
     enqueue_time_ms: Option<i64>,
     start_at_ms: Option<i64>,
     retry_policy: Option<RetryPolicy>,
+    limits: Option<Vec<Limit>>,
     metadata: Option<BTreeMap<String, String>>,
     attempts: Option<Vec<AttemptLine<'a>>>,
     #[serde(rename = "status")]
@@ -247,7 +248,12 @@ fn job(line: &Line) -> Result<Import, InputError> {
         enqueue_time_ms: given.enqueue_time_ms,
         start_at_ms: given.start_at_ms,
         retry_policy: given.retry_policy.map(Into::into),
-        limits: Vec::new(),
+        limits: given
+            .limits
+            .unwrap_or_default()
+            .into_iter()
+            .map(Into::into)
+            .collect(),
         metadata: given.metadata.unwrap_or_default(),
         attempts: attempts.map_err(wrong)?,
     })

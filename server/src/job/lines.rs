@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::{About, CallFailed};
 use crate::input::{FOR_EVER, InputError, Line, Lines, Next};
 use crate::job::enqueue::Template;
-use crate::job::shape::{Retention, RetryPolicy};
+use crate::job::shape::{Limit, Retention, RetryPolicy};
 use crate::output::{Output, Show};
 
 /// Jobs in one call, at most: few enough that something is seen soon.
@@ -52,6 +52,7 @@ struct JobLine<'a> {
     priority: Option<u32>,
     start_at_ms: Option<i64>,
     retry_policy: Option<RetryPolicy>,
+    limits: Option<Vec<Limit>>,
     metadata: Option<BTreeMap<String, String>>,
     max_crashes: Option<u32>,
     lease_ms: Option<u32>,
@@ -186,6 +187,8 @@ impl Batch<'_> {
         job.priority = given.priority.unwrap_or(job.priority);
         job.start_at_ms = given.start_at_ms.or(job.start_at_ms);
         job.retry_policy = given.retry_policy.map(Into::into).or(job.retry_policy);
+        let limits = |given: Vec<Limit>| given.into_iter().map(Into::into).collect();
+        job.limits = given.limits.map_or(job.limits, limits);
         job.metadata = given.metadata.unwrap_or(job.metadata);
         job.max_crashes = given.max_crashes.or(job.max_crashes);
         job.lease_ms = given.lease_ms.or(job.lease_ms);

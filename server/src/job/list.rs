@@ -1,7 +1,5 @@
 //! `silo job list`.
 
-use std::io::Write as _;
-
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
@@ -14,7 +12,7 @@ use crate::exit::Exit;
 use crate::failure::CallFailed;
 use crate::job::shape::Status;
 use crate::moment::shown;
-use crate::output::{Output, Show, say};
+use crate::output::{Output, Show, say, warn};
 use crate::table::table;
 
 /// Jobs that one call asks for, at most.
@@ -62,12 +60,6 @@ struct Listed {
     status_changed_at_ms: i64,
     next_attempt_starts_after_ms: Option<i64>,
     attempt_number: u32,
-}
-
-/// What a reader of the list should know besides.
-#[derive(Serialize)]
-struct Warning {
-    warning: String,
 }
 
 impl Args {
@@ -182,13 +174,4 @@ impl Show for Listed {
     fn text(&self) -> String {
         self.row().join(" ")
     }
-}
-
-fn warn(output: Output, warning: String) {
-    let text = match output {
-        Output::Text => warning,
-        Output::Json => serde_json::to_string(&Warning { warning }).unwrap_or_default(),
-    };
-    // Whoever does not read it has the list all the same.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

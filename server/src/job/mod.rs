@@ -10,6 +10,7 @@ mod delete;
 mod each;
 mod enqueue;
 mod expedite;
+mod explain;
 mod get;
 pub(crate) mod import;
 mod lines;
@@ -31,6 +32,7 @@ use crate::output::Output;
 pub(crate) enum Job {
     Enqueue(Box<enqueue::Args>),
     Get(get::Args),
+    Explain(explain::Args),
     List(list::Args),
     Result(result::Args),
     Wait(wait::Args),
@@ -50,6 +52,10 @@ pub(crate) fn run(job: Job, output: Output) -> miette::Result<Exit> {
             .clone()
             .run(async |it| args.run(it, output).await),
         Job::Get(args) => args
+            .connect
+            .clone()
+            .run(async |it| args.run(it, output).await),
+        Job::Explain(args) => args
             .connect
             .clone()
             .run(async |it| args.run(it, output).await),

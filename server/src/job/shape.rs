@@ -38,6 +38,14 @@ pub(crate) struct RetryPolicy {
     pub(crate) jitter: Jitter,
 }
 
+/// What must have room before a job runs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Limit {
+    /// At most so many jobs at once of those with the same key.
+    Concurrency { key: String, max_concurrency: u32 },
+}
+
 /// How long a job stays after its end, in ms; what is absent the server says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -149,6 +157,44 @@ impl From<RetryPolicy> for proto::RetryPolicy {
             backoff_factor: policy.backoff_factor,
             jitter: jitter.into(),
         }
+    }
+}
+
+impl Limit {
+    /// A limit as it is shown; none of a kind that this command does not know.
+    pub(crate) fn of_wire(limit: proto::Limit) -> Option<Self> {
+        match limit.limit? {
+            proto::limit::Limit::Concurrency(limit) => Some(Self::Concurrency {
+                key: limit.key,
+                max_concurrency: limit.max_concurrency,
+            }),
+            proto::limit::Limit::RateLimit(_) | proto::limit::Limit::FloatingConcurrency(_) => None,
+        }
+    }
+
+    /// As `--limit` takes it.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Concurrency {
+                key,
+                max_concurrency,
+            } => format!("{key}={max_concurrency}"),
+        }
+    }
+}
+
+impl From<Limit> for proto::Limit {
+    fn from(limit: Limit) -> Self {
+        let limit = match limit {
+            Limit::Concurrency {
+                key,
+                max_concurrency,
+            } => proto::limit::Limit::Concurrency(proto::ConcurrencyLimit {
+                key,
+                max_concurrency,
+            }),
+        };
+        Self { limit: Some(limit) }
     }
 }
 

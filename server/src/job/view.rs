@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::data::Data;
 use crate::exit::Exit;
 use crate::failure::About;
-use crate::job::shape::{RetryPolicy, Status};
+use crate::job::shape::{Limit, RetryPolicy, Status};
 use crate::moment::{between, now_ms, shown};
 use crate::output::{Output, Show, on_one_line, say};
 use crate::table::{facts, table};
@@ -30,6 +30,7 @@ pub(crate) struct JobView {
     crashes: u32,
     end_code: Option<String>,
     retry_policy: Option<RetryPolicy>,
+    limits: Vec<Limit>,
     metadata: BTreeMap<String, String>,
     payload: Data,
     result: Option<Data>,
@@ -65,6 +66,7 @@ impl JobView {
             crashes: job.crashes,
             end_code: job.end_code,
             retry_policy: job.retry_policy.map(Into::into),
+            limits: job.limits.into_iter().filter_map(Limit::of_wire).collect(),
             metadata: job.metadata,
             payload: Data::of_wire(job.payload),
             result: job.result.map(|result| Data::of_wire(Some(result))),
@@ -116,6 +118,7 @@ impl Show for JobView {
         let metadata: Vec<_> = metadata
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
+        let limits: Vec<_> = self.limits.iter().map(Limit::text).collect();
         let next = self.next_attempt_starts_after_ms;
         let mut text = facts(&[
             ("id", Some(self.id.clone())),
@@ -130,6 +133,10 @@ impl Show for JobView {
             (
                 "crashes",
                 (self.crashes > 0).then(|| self.crashes.to_string()),
+            ),
+            (
+                "limits",
+                (!self.limits.is_empty()).then(|| limits.join(" ")),
             ),
             (
                 "metadata",

@@ -19,6 +19,7 @@ pub(crate) type Alike = (
 const JOB: &[&str] = &[
     "silo job enqueue",
     "silo job get",
+    "silo job explain",
     "silo job list",
     "silo job result",
     "silo job wait",
@@ -28,6 +29,16 @@ const JOB: &[&str] = &[
     "silo job delete",
     "silo job import",
     "silo job quarantined",
+];
+/// Commands for limits, without `silo limit`.
+const LIMIT: &[&str] = &[
+    "silo limit list",
+    "silo limit show",
+    "silo limit set",
+    "silo limit clear",
+    "silo limit pause",
+    "silo limit resume",
+    "silo limit recount",
 ];
 const SHARD: &[&str] = &[
     "silo shard list",
@@ -65,7 +76,7 @@ const TLS: &[&str] = &["--tls-ca", "--tls-domain", "--tls-cert", "--tls-key"];
 pub(crate) const ALIKE: &[Alike] = &[
     (
         &[
-            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
             IDLE,
         ],
         REACH,
@@ -73,7 +84,7 @@ pub(crate) const ALIKE: &[Alike] = &[
     ),
     (
         &[
-            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
             IDLE,
         ],
         &["--output"],
@@ -81,7 +92,7 @@ pub(crate) const ALIKE: &[Alike] = &[
     ),
     (
         &[
-            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
             IDLE,
         ],
         &["--token"],
@@ -89,7 +100,7 @@ pub(crate) const ALIKE: &[Alike] = &[
     ),
     (
         &[
-            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
             IDLE,
         ],
         TLS,
@@ -98,7 +109,7 @@ pub(crate) const ALIKE: &[Alike] = &[
     // One of them: all have the deadline from the same place.
     (
         &[
-            JOB, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
             IDLE,
         ],
         &["--timeout-ms"],
@@ -106,6 +117,7 @@ pub(crate) const ALIKE: &[Alike] = &[
     ),
     (
         &[JOB, SET],
+        &[JOB, LIMIT],
         &["--tenant"],
         "everywhere::every_command_that_has_one_names_its_tenant",
     ),
@@ -171,6 +183,8 @@ pub(crate) const OWN: &[Row] = &[
             "silo shard",
             "silo tenant",
             "silo queue",
+            "silo limit",
+            "silo shard",
             "silo config",
         ],
         &["--output"],
@@ -244,6 +258,7 @@ pub(crate) const OWN: &[Row] = &[
             "--priority",
             "--delay",
             "--metadata",
+            "--limit",
             "--retries",
             "--retry-initial",
             "--retry-max",
@@ -280,6 +295,36 @@ pub(crate) const OWN: &[Row] = &[
             "--retain-cancelled",
         ],
         "job::retention_is_kept",
+    ),
+    (
+        &["silo limit list"],
+        &["--prefix", "--limit", "--all", "--output"],
+        "limit::limits_are_listed_filtered_and_cut_off",
+    ),
+    (
+        &["silo limit show"],
+        &["--jobs", "--output"],
+        "limit::a_limit_is_shown_with_its_jobs",
+    ),
+    (
+        &[
+            "silo limit set",
+            "silo limit clear",
+            "silo limit pause",
+            "silo limit resume",
+        ],
+        &["--output"],
+        "limit::a_limit_is_set_cleared_paused_and_resumed",
+    ),
+    (
+        &["silo limit recount"],
+        &["--output"],
+        "limit::limits_are_counted_anew",
+    ),
+    (
+        &["silo job explain"],
+        &["--output"],
+        "limit::it_is_said_why_a_job_does_not_run",
     ),
     (
         &["silo job get"],

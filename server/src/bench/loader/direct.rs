@@ -235,6 +235,7 @@ fn job(tenant: Tenant, group: TaskGroup, payload: Bytes, kept_ms: Option<u64>) -
         start_at: None,
         retry: None,
         max_crashes: MAX_CRASHES_DEFAULT,
+        limits: Vec::new(),
         lease: None,
         retention: Retention {
             succeeded: kept,
