@@ -4,10 +4,10 @@
 
 mod common;
 
-use silo_core::shard::refusal::{Gone, ImportFault, Refusal};
+use silo_core::shard::refusal::{Gone, ImportFault, Paused, Refusal};
 use silo_core::table::job::JobKey;
 use silo_core::table::state::Status as Stands;
-use silo_core::types::name::LimitKey;
+use silo_core::types::name::{LimitKey, TaskGroup};
 use silo_core::types::task::TaskId;
 use silo_runtime::executor::replies::Failure;
 use silo_runtime::node::NodeError;
@@ -98,6 +98,14 @@ fn refusals_about_a_job() {
         precondition,
         "JOB_NOT_LEASABLE",
     );
+    let group = TaskGroup::parse("g").unwrap();
+    for (by, reason) in [
+        (Paused::Tenant(key().tenant), "TENANT_PAUSED"),
+        (Paused::QueueOfTenant(group.clone()), "QUEUE_PAUSED"),
+        (Paused::Queue(group), "QUEUE_PAUSED"),
+    ] {
+        is(Refusal::Paused { key: key(), by }, precondition, reason);
+    }
     is(Refusal::JobRunning(key()), precondition, "JOB_RUNNING");
     is(
         Refusal::NotRestartable(key(), Stands::Running),
@@ -138,6 +146,11 @@ fn refusals_about_a_tenant() {
         Refusal::TooManyQueues { tenant },
         Code::ResourceExhausted,
         "TOO_MANY_QUEUES",
+    );
+    is(
+        Refusal::TooManyPaused,
+        Code::ResourceExhausted,
+        "TOO_MANY_PAUSED",
     );
 }
 

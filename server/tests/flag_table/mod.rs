@@ -76,32 +76,32 @@ const TLS: &[&str] = &["--tls-ca", "--tls-domain", "--tls-cert", "--tls-key"];
 pub(crate) const ALIKE: &[Alike] = &[
     (
         &[
-            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
-            IDLE,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS,
+            NOISY, IDLE,
         ],
         REACH,
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
-            IDLE,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS,
+            NOISY, IDLE,
         ],
         &["--output"],
         "everywhere::every_command_looks_for_its_server_where_it_is_told_and_as_long",
     ),
     (
         &[
-            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
-            IDLE,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS,
+            NOISY, IDLE,
         ],
         &["--token"],
         "everywhere::every_command_shows_the_token",
     ),
     (
         &[
-            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
-            IDLE,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS,
+            NOISY, IDLE,
         ],
         TLS,
         "everywhere::every_command_speaks_tls",
@@ -109,15 +109,14 @@ pub(crate) const ALIKE: &[Alike] = &[
     // One of them: all have the deadline from the same place.
     (
         &[
-            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS, NOISY,
-            IDLE,
+            JOB, LIMIT, SET, WORK, SHARD, STANDARD, ENQUEUE, LIFECYCLE, LATENCY, CLAIM, LIMITS,
+            NOISY, IDLE,
         ],
         &["--timeout-ms"],
         "everywhere::a_call_takes_no_longer_than_it_may",
     ),
     (
-        &[JOB, SET],
-        &[JOB, LIMIT],
+        &[JOB, LIMIT, SET],
         &["--tenant"],
         "everywhere::every_command_that_has_one_names_its_tenant",
     ),
@@ -180,11 +179,10 @@ pub(crate) const OWN: &[Row] = &[
         &[
             "silo",
             "silo job",
+            "silo limit",
             "silo shard",
             "silo tenant",
             "silo queue",
-            "silo limit",
-            "silo shard",
             "silo config",
         ],
         &["--output"],
