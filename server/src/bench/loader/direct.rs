@@ -242,7 +242,6 @@ fn job(tenant: Tenant, group: TaskGroup, payload: Bytes, kept_ms: Option<u64>) -
             failed: kept,
             cancelled: kept,
         },
-        limits: Vec::new(),
         metadata: BTreeMap::new(),
         payload,
     }
