@@ -52,6 +52,25 @@ fn worlds_with_any_faults_keep_every_promise_and_every_check_checks_something() 
 }
 
 #[silo::test]
+fn worlds_with_limits_reach_what_is_rare() {
+    let seen = campaign(Profile::Limits, 1, 30);
+    let common = [
+        Mark::JobParked,
+        Mark::ServedFromLine,
+        Mark::LineMoved,
+        Mark::TicketGiven,
+        Mark::SearchLeftRest,
+        Mark::ExpeditedParked,
+        Mark::LoweredBelowHeld,
+        Mark::LimitPaused,
+        Mark::LimitResumed,
+    ];
+    for mark in common {
+        assert!(seen.cover.count(mark) > 0, "never seen: {}", mark.words());
+    }
+}
+
+#[silo::test]
 fn worlds_of_every_profile_keep_every_promise() {
     let quick = |profile: &&Profile| !matches!(profile, Profile::Canary | Profile::Long);
     for profile in Profile::value_variants().iter().filter(quick) {

@@ -55,6 +55,19 @@ fn workers_that_do_not_heed_the_end_of_their_lease_are_noticed() {
 }
 
 #[silo::test]
+fn a_slot_that_is_taken_while_another_works_on_in_it_is_noticed() {
+    let is_noticed = |seed| {
+        let mut plan = Plan::of(seed, Profile::Limits);
+        plan.config.wrong = Some(Wrong::DeafToLeases);
+        let (ran, _) = World::new(&plan, Trace::default()).run();
+        ran.violation.is_some_and(|violation| {
+            violation.promise == Promise::AtWork && violation.detail.contains("runs too often")
+        })
+    };
+    assert!((1..=100).any(is_noticed));
+}
+
+#[silo::test]
 fn a_shard_that_never_ticks_is_noticed() {
     let (promise, _) = first_violation(Wrong::NoTicks, Profile::Calm);
     assert!(

@@ -185,12 +185,12 @@ impl TouchedLimits {
             let Some(after) = job.after.as_ref().filter(|after| holds(after)) else {
                 continue;
             };
-            let is_new = match (job.before.as_ref().map(|b| &b.position), &after.position) {
-                (Some(Position::Ready(_)), _) => false,
-                (Some(Position::Leased(_)), Position::Leased(_)) => false,
-                _ => true,
+            let had_them = match job.before.as_ref().map(|before| &before.position) {
+                Some(Position::Ready(_)) => true,
+                Some(Position::Leased(_)) => matches!(after.position, Position::Leased(_)),
+                _ => false,
             };
-            if !is_new || after.slots.is_empty() {
+            if had_them || after.slots.is_empty() {
                 continue;
             }
             let slots = after.slots.iter().map(|slot| {

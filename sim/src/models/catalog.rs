@@ -94,7 +94,7 @@ pub const ALL: &[Entry] = &[
     },
     Entry {
         name: "limits-sets",
-        about: "the same, with other maxima of A, expiry, and people",
+        about: "the same without people, with other maxima of A, and expiry",
         is_quick: false,
         make: || Made::Limits(limits_sets()),
     },
@@ -200,8 +200,8 @@ const fn limits_sets() -> Slots {
     Slots {
         budget: LimitsBudget {
             leases: 2,
-            reports: 2,
-            people: 1,
+            reports: 1,
+            people: 0,
             sets: 2,
             clock: 1,
             soft: 0,
@@ -209,7 +209,6 @@ const fn limits_sets() -> Slots {
         dangers: &[
             "a line is moved",
             "a job is served",
-            "a lease out of turn is refused",
             "fewer slots than are held",
             "a limit is paused",
         ],

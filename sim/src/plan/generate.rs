@@ -120,13 +120,18 @@ impl Makes {
                 self.add(at, What::Ask(Ask::Enqueue(spec)));
             }
             if let Some((limits, after)) = crowd.then {
-                let spec = self.of_crowd(tenant, limits);
+                let spec = self.of_crowd(tenant, limits.clone());
                 self.add(from + after, What::Ask(Ask::Enqueue(spec)));
-                // Somebody asks for one of them before a tick has come to it.
-                for _ in 0..self.draw.between(0, 8) {
-                    let job = first + u32_of(self.draw.between(0, u64::from(self.jobs - first)));
+                // Somebody asks for one of them, or comes, before a tick has come to all.
+                for _ in 0..self.draw.between(0, 12) {
                     let at = from + after + self.draw.between(0, MS);
-                    self.add(at, What::Ask(Ask::LeaseJob(job)));
+                    let ask = if self.draw.chance(500_000) {
+                        let all = u64::from(self.jobs - first);
+                        Ask::LeaseJob(first + u32_of(self.draw.between(0, all)))
+                    } else {
+                        Ask::Enqueue(self.of_crowd(tenant, limits.clone()))
+                    };
+                    self.add(at, What::Ask(ask));
                 }
             }
         }
@@ -283,7 +288,7 @@ impl Makes {
             } else {
                 3
             },
-            limits: self.wants.next(),
+            limits: self.wants.of_job(),
         }
     }
 

@@ -71,7 +71,7 @@ impl Wants {
     }
 
     /// What the next job wants.
-    pub fn next(&mut self) -> Vec<Want> {
+    pub fn of_job(&mut self) -> Vec<Want> {
         if self.limited == 0 || !self.draw.chance(self.limited) {
             return Vec::new();
         }
