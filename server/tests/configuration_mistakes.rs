@@ -84,6 +84,27 @@ fn wrong_values_are_refused_with_key_value_bound_and_line() {
             ],
         ),
         (
+            "[fairness]\nweights = { acme = 1001 }",
+            [
+                "fairness.weights.acme is 1001, but must be 1 to 1000",
+                "silo.toml:2:20",
+            ],
+        ),
+        (
+            "[fairness]\nweights = 2",
+            [
+                "fairness.weights is 2, but must be a table of whole numbers",
+                "silo.toml:2:11",
+            ],
+        ),
+        (
+            "[fairness.weights]\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = 1",
+            [
+                "is 65 characters long, but must be 1 to 64 characters",
+                ":2:",
+            ],
+        ),
+        (
             "[leases]\ndefault_ms = -1",
             [
                 "leases.default_ms is -1, but must be a whole number, 100",

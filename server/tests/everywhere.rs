@@ -230,7 +230,7 @@ fn every_command_speaks_tls() {
 
 #[silo::test]
 fn every_command_that_has_one_names_its_tenant() {
-    let served = Served::with("[tenancy]\nenabled = true");
+    let served = Served::with("[tenancy]\nenabled = true\n[fairness.weights]\nacme = 4");
     let addr = served.site.addr.to_string();
     let make = |tenant: &str, id: &str, group: &str| {
         let args = ["job", "enqueue", "--task-group", group, "--id", id];
@@ -314,7 +314,7 @@ fn every_command_that_has_one_names_its_tenant() {
         (shown[0]["weight"].clone(), is_paused, queues.len())
     };
     assert_eq!(stands("other"), (json!(3), true, 1));
-    assert_eq!(stands("acme"), (json!(1), false, 0));
+    assert_eq!(stands("acme"), (json!(4), false, 0));
     for args in [
         &["tenant", "clear"][..],
         &["tenant", "resume"],

@@ -9,8 +9,8 @@ use crate::types::tenant::Tenant;
 /// A tenant's row comes with its first job and goes with its last, unless something is set.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-TEN-2",
-    statement: "A tenant has a row exactly when it has jobs, rows in a queue, or something set by \
-                an operator.",
+    statement: "A tenant has a row exactly when it has jobs, rows in a queue, or something set \
+                by an operator.",
     check,
 };
 

@@ -72,7 +72,7 @@ impl Config {
             Misfit {
                 place: key.clone(),
                 key,
-                value: format!("of {} {}", invalid.field, invalid.value),
+                value: invalid.value,
                 wanted: invalid.bound,
             }
         })?;
