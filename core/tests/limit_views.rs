@@ -146,7 +146,7 @@ fn who_holds_is_found_among_many_that_do_not() {
     enqueue(&mut shard, &["holds"], &[("a", 1)]);
     let mut holders = Vec::new();
     let mut after = None;
-    for pages in 1.. {
+    for pages in 1..10 {
         let of = ShowLimit {
             limit: name("a"),
             holders_max: 5,
@@ -161,6 +161,8 @@ fn who_holds_is_found_among_many_that_do_not() {
             break;
         }
     }
+    assert_eq!(after, None, "it comes to an end");
+    assert_eq!(holders.len(), 1);
     assert_eq!(holders[0].job.as_str(), "holds");
 }
 

@@ -7,10 +7,14 @@ use silo_core::shard::commands::enqueue::EnqueueAll;
 use silo_core::shard::commands::import::Import;
 use silo_core::shard::commands::inspect::ListSetAside;
 use silo_core::shard::commands::list::{IdPrefix, List};
+use silo_core::shard::commands::list_limits::ListLimits;
 use silo_core::shard::commands::report::Outcome;
+use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
+use silo_core::shard::commands::show_limit::ShowLimit;
 use silo_core::table::job::JobKey;
+use silo_core::table::limit::LimitName;
 use silo_core::table::state::Status;
-use silo_core::types::name::Priority;
+use silo_core::types::name::{LimitKey, Priority};
 use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
@@ -45,6 +49,8 @@ pub enum Op {
     Restart(u8),
     Expedite(u8),
     ListSetAside,
+    /// What an operator asks or says of limits and a job. Nothing is paused: all are to end.
+    Operate(u8, u8),
     /// Of one of the tenants: those of a status, those whose ids begin with a job's, so many.
     List(bool, Option<u8>, Option<u8>, u8),
     Lease {
@@ -151,6 +157,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0..8u8).prop_map(Op::Restart),
         1 => (0..8u8).prop_map(Op::Expedite),
         1 => Just(Op::ListSetAside),
+        2 => (0..8u8, 0..8u8).prop_map(|(job, what)| Op::Operate(job, what)),
         2 => list,
         3 => (0..8u8, any::<bool>()).prop_map(|(job, all)| Op::Get(job, all)),
         1 => (0..8u8).prop_map(Op::Result),
@@ -304,6 +311,7 @@ impl Op {
                 after: None,
                 jobs_max: 3,
             }),
+            Self::Operate(job, what) => operate(job_key(*job), *what),
             Self::List(is_first, status, prefix, jobs_max) => {
                 let status = status.and_then(|status| Status::ALL.get(usize::from(status)));
                 let prefix = prefix.map(|job| IdPrefix::parse(job_key(job).job.as_str()).unwrap());
@@ -438,5 +446,36 @@ fn outcome_of(number: u8) -> Outcome {
             delay: Millis::new(700),
         },
         _ => Outcome::Release,
+    }
+}
+
+/// What an operator asks or says of the limits of a job's tenant.
+fn operate(key: JobKey, what: u8) -> Command {
+    let limit = LimitName {
+        tenant: key.tenant.clone(),
+        key: LimitKey::parse("a").unwrap(),
+    };
+    let set = |change| {
+        let limit = limit.clone();
+        Command::SetLimit(SetLimit { limit, change })
+    };
+    match what {
+        0 => set(LimitChange::Maximum(3)),
+        1 => set(LimitChange::Maximum(1)),
+        2 => set(LimitChange::Clear),
+        3 => Command::RecountLimits(key.tenant),
+        4 => Command::ListLimits(ListLimits {
+            tenant: key.tenant,
+            prefix: String::new(),
+            after: None,
+            limits_max: 2,
+        }),
+        5 => Command::ShowLimit(ShowLimit {
+            limit,
+            holders_max: 2,
+            holders_after: None,
+            waiters_max: 2,
+        }),
+        _ => Command::Explain(key),
     }
 }
