@@ -19,6 +19,7 @@ use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::{Reply, SetAsideView};
+use silo_core::shard::run;
 use silo_core::shard::soft::Soft;
 use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::codec::encode;
@@ -308,6 +309,19 @@ fn listed(shard: &mut Shard, list: ListSetAside) -> Vec<SetAsideView> {
         Reply::SetAside(jobs) => jobs,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_command_that_meets_damaged_jobs_is_run_to_its_answer() {
+    let (mut shard, key) = three();
+    shard.damage(&States::key(&key));
+    let stamp = shard.stamp();
+    let decision = run(&mut shard.soft, &mut shard.rows, &stamp, &get(&key)).unwrap();
+    let refused = Reply::Refused(Refusal::Quarantined(key.clone()));
+    assert_eq!(decision.reply, refused);
+    assert!(is_set_aside(&shard, &key));
+    let decision = run(&mut shard.soft, &mut shard.rows, &stamp, &get(&key)).unwrap();
+    assert_eq!(decision.reply, refused, "and has it at once the next time");
 }
 
 #[test]
