@@ -21,7 +21,7 @@ use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::{Reply, SetAsideView};
 use silo_core::shard::run;
 use silo_core::shard::soft::Soft;
-use silo_core::table::attempt::{AttemptKey, Attempts};
+use silo_core::table::attempt::{Attempt, AttemptEnd, AttemptKey, Attempts, Ending};
 use silo_core::table::codec::encode;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::ready::{Readies, ReadyKey};
@@ -308,6 +308,29 @@ fn listed(shard: &mut Shard, list: ListSetAside) -> Vec<SetAsideView> {
     match shard.run(&Command::ListSetAside(list)) {
         Reply::SetAside(jobs) => jobs,
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_report_sets_a_job_aside_whose_lease_and_last_attempt_disagree() {
+    let (other_lease, ended): (fn(&mut Attempt), fn(&mut Attempt)) = (
+        |last| last.nonce ^= 1,
+        |last| {
+            let at = last.started_at;
+            let how = Ending::Crashed;
+            last.end = Some(AttemptEnd { at, how });
+        },
+    );
+    for disagree in [other_lease, ended] {
+        let (mut shard, key) = three();
+        let task = shard.lease(2).remove(1);
+        let mut state = shard.state(&key);
+        disagree(state.last.as_mut().unwrap());
+        shard.rows.map.insert(States::key(&key), encode(&state));
+        shard.is_checked = false;
+        assert_ne!(shard.report(&task.id, success()), Reply::Reported);
+        assert!(is_set_aside(&shard, &key));
+        assert_eq!(ids(&shard.lease(5)), ["c"]);
     }
 }
 
