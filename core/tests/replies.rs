@@ -18,7 +18,7 @@ use silo_core::shard::reply::{Content, Reply};
 use silo_core::table::job::JobKey;
 use silo_core::table::key::Key;
 use silo_core::table::payload::PayloadKey;
-use silo_core::table::state::Status;
+use silo_core::table::state::{EndCode, Position, Status};
 use silo_core::types::task::TaskId;
 
 /// A job's task that was leased, and one more job.
@@ -113,4 +113,15 @@ fn a_reply_says_which_data_is_still_to_be_read() {
     let mut result = shard.run(&Command::Result(key.clone()));
     assert_eq!(stored(&mut result), [PayloadKey::key(&key, 2)]);
     assert_eq!(stored(&mut Reply::Deleted), [] as [Key; 0]);
+}
+
+#[test]
+fn a_job_that_was_cancelled_while_it_waited_says_so_in_its_code() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    shard.cancel(&key);
+    let Position::Ended { code, .. } = shard.state(&key).position else {
+        panic!("it has ended");
+    };
+    assert_eq!(code.map(EndCode::as_str), Some("CANCELLED"));
 }
