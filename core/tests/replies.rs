@@ -125,3 +125,14 @@ fn a_job_that_was_cancelled_while_it_waited_says_so_in_its_code() {
     };
     assert_eq!(code.map(EndCode::as_str), Some("CANCELLED"));
 }
+
+#[test]
+fn data_is_as_long_wherever_it_stands() {
+    let inline = |bytes: &'static [u8]| Content::Inline(Bytes::from_static(bytes));
+    let (key, _) = task();
+    let key = PayloadKey::key(&key, 0);
+    let stored = Content::Stored { key, len: 5000 };
+    assert_eq!((inline(b"done").len(), stored.len()), (4, 5000));
+    assert!(!inline(b"done").is_empty() && !stored.is_empty());
+    assert!(inline(b"").is_empty());
+}
