@@ -22,7 +22,7 @@ use silo_core::shard::refusal::{QUEUES_MAX, Refusal, RefusalCode};
 use silo_core::shard::reply::{Content, Reply};
 use silo_core::table::job::JobKey;
 use silo_core::table::payload::PayloadKey;
-use silo_core::table::state::Status;
+use silo_core::table::state::{Position, Status};
 use silo_core::types::time::{Millis, Timestamp};
 
 fn enqueue(shard: &mut Shard, enqueue: Enqueue) -> Reply {
@@ -210,6 +210,23 @@ fn tenants_are_served_in_turn_over_many_small_leases() {
         served.sort();
         assert_eq!(served, ["a", "b", "c"], "round {round}");
     }
+}
+
+#[test]
+fn a_queue_is_read_from_after_what_was_leased_from_it() {
+    let mut shard = Shard::new();
+    let mut places = Vec::new();
+    for id in ["a", "b", "c"] {
+        let key = shard.enqueue(plain(id));
+        let Position::Ready(place) = shard.state(&key).position else {
+            panic!("ready");
+        };
+        places.push(place);
+        shard.now += 5;
+    }
+    shard.lease(2);
+    let head = shard.image().tenants[&job("t", "a").tenant].ready[&queue("g", 10)];
+    assert!(places[1] < head.low && head.low <= places[2], "{head:?}");
 }
 
 #[test]

@@ -330,6 +330,35 @@ fn nothing_known_takes_few_rounds_however_unequal_tenants_are() {
     assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
 }
 
+#[test]
+fn a_row_that_matches_no_job_has_nobody_elses_rows_loaded() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for tenant in 0..50 {
+        for id in ["a", "b"] {
+            shard.enqueue(of_tenant(&format!("t{tenant:02}"), id));
+        }
+    }
+    // The first job of whoever is first is gone; its row in the queue is met, and the next is read.
+    shard.rows.map.remove(&States::key(&job("t00", "a")));
+    let mut view = Partial {
+        rows: &shard.rows,
+        keys: BTreeSet::new(),
+        intervals: Vec::new(),
+    };
+    let stamp = shard.clone().stamp();
+    let decision = loop {
+        match decide(&shard.soft, &view, &stamp, &lease("g", 1)) {
+            Ok(decision) => break decision,
+            Err(need) => view.load(&need),
+        }
+    };
+    let tasks = leased(decision.reply);
+    assert_eq!((tasks.len(), tasks[0].job.as_str()), (1, "b"));
+    let loaded = view.keys.len() + view.intervals.len();
+    assert!(loaded < 10, "{loaded} rows and ranges for one task");
+}
+
 /// A job with this many attempts that ended, which waits for its next.
 fn with_attempts(shard: &mut Shard, attempts: u32) -> JobKey {
     let key = shard.enqueue(retrying("j", attempts));
