@@ -459,4 +459,6 @@ fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once
     let few = need(few);
     let is_row = |item: &NeedItem| matches!(item, NeedItem::Row(_));
     assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
+    let one = need(list("t", 1));
+    assert!(one.len() == 1 && one.iter().all(is_row), "{one:?}");
 }
