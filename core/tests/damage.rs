@@ -479,6 +479,32 @@ fn a_damaged_attempt_and_those_before_it_are_given_up_when_the_job_is_given_back
 }
 
 #[test]
+fn an_attempt_that_is_another_one_or_has_not_ended_is_given_up_when_the_job_is_given_back() {
+    let spoil: [fn(&mut Attempt); 3] = [|_| {}, |row| row.number = 9, |row| row.end = None];
+    for (spoil, kept) in spoil.into_iter().zip([&[1, 2][..], &[], &[]]) {
+        let mut shard = Shard::new();
+        let key = shard.enqueue(retrying("j", 5));
+        for _ in 0..3 {
+            let Reply::Leased(tasks) = shard.run(&lease_job(&key)) else {
+                panic!("leased");
+            };
+            shard.report(&tasks[0].id, failure());
+        }
+        let second = AttemptKey::of(&key, 2);
+        let mut row = shard.image().attempts[&second].clone();
+        spoil(&mut row);
+        shard.rows.map.insert(Attempts::key(&second), encode(&row));
+        shard.damage(&States::key(&key));
+        shard.is_checked = false;
+        shard.run(&get(&key));
+        assert_eq!(shard.restart(&key), Reply::Restarted);
+        let shown = shard.view(&key).attempts;
+        let numbers: Vec<u32> = shown.iter().map(|shown| shown.attempt.number).collect();
+        assert_eq!(numbers, kept);
+    }
+}
+
+#[test]
 fn a_leased_job_set_aside_and_given_back_uses_its_number_again() {
     let (mut shard, key) = three();
     let task = shard.lease(2).remove(1);

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::{
-    Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
+    Shard, attempted, failed_import, failure, get, gone, heartbeat, imported, job, kept, lease,
     lease_job, of_tenant, plain, queue, report, request, retrying, success, tenant,
 };
 use proptest::prelude::*;
@@ -26,6 +26,7 @@ use silo_core::shard::commands::list::{IdPrefix, List};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
+use silo_core::shard::refusal::Gone;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
@@ -357,6 +358,23 @@ fn a_row_that_matches_no_job_has_nobody_elses_rows_loaded() {
     assert_eq!((tasks.len(), tasks[0].job.as_str()), (1, "b"));
     let loaded = view.keys.len() + view.intervals.len();
     assert!(loaded < 10, "{loaded} rows and ranges for one task");
+}
+
+#[test]
+fn a_report_on_an_attempt_that_never_was_is_answered_from_the_state_alone() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    let task = TaskId {
+        tenant: key.tenant.clone(),
+        job: key.job.clone(),
+        attempt: 7,
+        nonce: 1,
+    };
+    let stamp = shard.stamp();
+    let state = BTreeSet::from([States::key(&key)]);
+    let (decision, rounds) = judge(&shard, state, &stamp, &report(&task, success()));
+    assert_eq!(decision.reply, gone(&task, Gone::Unknown));
+    assert_eq!(rounds, 0, "nothing else is read");
 }
 
 /// A job with this many attempts that ended, which waits for its next.
