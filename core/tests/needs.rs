@@ -377,6 +377,13 @@ fn a_report_on_an_attempt_that_never_was_is_answered_from_the_state_alone() {
     assert_eq!(rounds, 0, "nothing else is read");
 }
 
+#[test]
+fn nothing_is_loaded_for_a_lease_of_no_tasks() {
+    let mut shard = Shard::new();
+    shard.enqueue(plain("j"));
+    assert_eq!(assert_same(&mut shard, &lease("g", 0), &[false]), 0);
+}
+
 /// A job with this many attempts that ended, which waits for its next.
 fn with_attempts(shard: &mut Shard, attempts: u32) -> JobKey {
     let key = shard.enqueue(retrying("j", attempts));
