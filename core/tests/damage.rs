@@ -19,8 +19,9 @@ use silo_core::shard::commands::quarantine::SetAside;
 use silo_core::shard::decision::Notice;
 use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::{Reply, SetAsideView};
+use silo_core::shard::run;
 use silo_core::shard::soft::Soft;
-use silo_core::table::attempt::{AttemptKey, Attempts};
+use silo_core::table::attempt::{Attempt, AttemptEnd, AttemptKey, Attempts, Ending};
 use silo_core::table::codec::encode;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::ready::{Readies, ReadyKey};
@@ -311,6 +312,42 @@ fn listed(shard: &mut Shard, list: ListSetAside) -> Vec<SetAsideView> {
 }
 
 #[test]
+fn a_report_sets_a_job_aside_whose_lease_and_last_attempt_disagree() {
+    let (other_lease, ended): (fn(&mut Attempt), fn(&mut Attempt)) = (
+        |last| last.nonce ^= 1,
+        |last| {
+            let at = last.started_at;
+            let how = Ending::Crashed;
+            last.end = Some(AttemptEnd { at, how });
+        },
+    );
+    for disagree in [other_lease, ended] {
+        let (mut shard, key) = three();
+        let task = shard.lease(2).remove(1);
+        let mut state = shard.state(&key);
+        disagree(state.last.as_mut().unwrap());
+        shard.rows.map.insert(States::key(&key), encode(&state));
+        shard.is_checked = false;
+        assert_ne!(shard.report(&task.id, success()), Reply::Reported);
+        assert!(is_set_aside(&shard, &key));
+        assert_eq!(ids(&shard.lease(5)), ["c"]);
+    }
+}
+
+#[test]
+fn a_command_that_meets_damaged_jobs_is_run_to_its_answer() {
+    let (mut shard, key) = three();
+    shard.damage(&States::key(&key));
+    let stamp = shard.stamp();
+    let decision = run(&mut shard.soft, &mut shard.rows, &stamp, &get(&key)).unwrap();
+    let refused = Reply::Refused(Refusal::Quarantined(key.clone()));
+    assert_eq!(decision.reply, refused);
+    assert!(is_set_aside(&shard, &key));
+    let decision = run(&mut shard.soft, &mut shard.rows, &stamp, &get(&key)).unwrap();
+    assert_eq!(decision.reply, refused, "and has it at once the next time");
+}
+
+#[test]
 fn an_operator_sees_which_jobs_were_set_aside_page_by_page() {
     let mut shard = Shard::new();
     let mut keys: Vec<JobKey> = Vec::new();
@@ -439,6 +476,32 @@ fn a_damaged_attempt_and_those_before_it_are_given_up_when_the_job_is_given_back
         2,
         "what the others reported is gone"
     );
+}
+
+#[test]
+fn an_attempt_that_is_another_one_or_has_not_ended_is_given_up_when_the_job_is_given_back() {
+    let spoil: [fn(&mut Attempt); 3] = [|_| {}, |row| row.number = 9, |row| row.end = None];
+    for (spoil, kept) in spoil.into_iter().zip([&[1, 2][..], &[], &[]]) {
+        let mut shard = Shard::new();
+        let key = shard.enqueue(retrying("j", 5));
+        for _ in 0..3 {
+            let Reply::Leased(tasks) = shard.run(&lease_job(&key)) else {
+                panic!("leased");
+            };
+            shard.report(&tasks[0].id, failure());
+        }
+        let second = AttemptKey::of(&key, 2);
+        let mut row = shard.image().attempts[&second].clone();
+        spoil(&mut row);
+        shard.rows.map.insert(Attempts::key(&second), encode(&row));
+        shard.damage(&States::key(&key));
+        shard.is_checked = false;
+        shard.run(&get(&key));
+        assert_eq!(shard.restart(&key), Reply::Restarted);
+        let shown = shard.view(&key).attempts;
+        let numbers: Vec<u32> = shown.iter().map(|shown| shown.attempt.number).collect();
+        assert_eq!(numbers, kept);
+    }
 }
 
 #[test]

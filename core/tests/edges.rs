@@ -22,6 +22,7 @@ use silo_core::shard::commands::import::ImportEnding;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::tick::turn::TICK_DUE_MAX;
 use silo_core::shard::decide;
+use silo_core::shard::decision::Notice;
 use silo_core::shard::refusal::{QUEUE_WAIT, QUEUES_MAX, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
@@ -273,6 +274,25 @@ fn heads_that_count_what_is_not_there_are_mended_and_wake_nobody_again() {
         shard.is_checked = true;
         assert_eq!(shard.next_wake(), None);
         assert_eq!(ids(&shard.lease(9)), ["j"]);
+    }
+}
+
+#[test]
+fn a_tally_below_what_it_counts_is_told_of_and_a_right_one_is_not() {
+    for is_right in [true, false] {
+        let mut shard = Shard::new();
+        let key = shard.enqueue(plain("j"));
+        shard.enqueue(plain("k"));
+        let tenant = common::tenant("t");
+        let mut row = shard.image().tenants[&tenant].clone();
+        if !is_right {
+            row.tallies.scheduled = 0;
+            shard.is_checked = false;
+        }
+        shard.rows.map.insert(Tenants::key(&tenant), encode(&row));
+        assert_eq!(shard.delete(&key), Reply::Deleted);
+        let mended = Notice::Mended("a tally was below what it counts");
+        assert_eq!(shard.notices.contains(&mended), !is_right);
     }
 }
 

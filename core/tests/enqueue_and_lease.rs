@@ -22,7 +22,7 @@ use silo_core::shard::refusal::{QUEUES_MAX, Refusal, RefusalCode};
 use silo_core::shard::reply::{Content, Reply};
 use silo_core::table::job::JobKey;
 use silo_core::table::payload::PayloadKey;
-use silo_core::table::state::Status;
+use silo_core::table::state::{Position, Status};
 use silo_core::types::time::{Millis, Timestamp};
 use silo_core::types::weight::Weights;
 
@@ -214,6 +214,23 @@ fn tenants_are_served_in_turn_over_many_small_leases() {
 }
 
 #[test]
+fn a_queue_is_read_from_after_what_was_leased_from_it() {
+    let mut shard = Shard::new();
+    let mut places = Vec::new();
+    for id in ["a", "b", "c"] {
+        let key = shard.enqueue(plain(id));
+        let Position::Ready(place) = shard.state(&key).position else {
+            panic!("ready");
+        };
+        places.push(place);
+        shard.now += 5;
+    }
+    shard.lease(2);
+    let head = shard.image().tenants[&job("t", "a").tenant].ready[&queue("g", 10)];
+    assert!(places[1] < head.low && head.low <= places[2], "{head:?}");
+}
+
+#[test]
 fn a_lease_takes_no_more_tasks_and_bytes_than_it_may_but_always_one() {
     let mut shard = Shard::new();
     for number in 0..4 {
@@ -289,9 +306,11 @@ fn a_tenant_may_have_ready_jobs_in_a_thousand_queues_and_no_more() {
         queue: queue(&format!("group-{number}"), 0),
         ..plain(&format!("job-{number}"))
     };
+    shard.is_checked = false;
     for number in 0..QUEUES_MAX {
         shard.enqueue(in_queue(number));
     }
+    shard.is_checked = true;
     let refusal = refused(enqueue(&mut shard, in_queue(QUEUES_MAX)));
     assert_eq!(refusal.reason(), "TOO_MANY_QUEUES");
     assert_eq!(refusal.code(), RefusalCode::ResourceExhausted);

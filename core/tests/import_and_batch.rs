@@ -425,3 +425,24 @@ fn attempts_that_are_not_kept_any_more_are_not_compared() {
     assert_eq!(shard.import_one(given), Ok(Status::Scheduled));
     assert_eq!(numbers(&mut shard, &key), [2, 3, 4]);
 }
+
+#[test]
+fn a_success_that_was_set_aside_and_given_back_is_compared_by_what_it_reported() {
+    let mut shard = Shard::new();
+    let key = job("t", "j");
+    let given = |data: &'static [u8]| {
+        let data = Bytes::from_static(data);
+        let done = ImportEnding::Succeeded { data };
+        imported("j", vec![attempted(1, failed_import()), attempted(2, done)])
+    };
+    assert_eq!(shard.import_one(given(b"done")), Ok(Status::Succeeded));
+    shard.damage(&Attempts::key(&AttemptKey::of(&key, 1)));
+    assert!(matches!(shard.run(&common::get(&key)), Reply::Refused(_)));
+    assert_eq!(shard.restart(&key), Reply::Restarted);
+    let not = |fault| Err(Refusal::NotImportable(key.clone(), fault));
+    assert_eq!(
+        shard.import_one(given(b"done")),
+        not(ImportFault::NothingNew)
+    );
+    assert_eq!(shard.import_one(given(b"other")), not(ImportFault::Differs));
+}

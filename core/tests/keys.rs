@@ -14,7 +14,7 @@ use silo_core::table::place::Place;
 use silo_core::table::quarantine::Quarantines;
 use silo_core::table::ready::{Readies, ReadyKey};
 use silo_core::table::running::Runnings;
-use silo_core::table::singleton::{Format, FormatKey};
+use silo_core::table::singleton::{Format, FormatKey, format_key};
 use silo_core::table::state::{States, status_of_bytes};
 use silo_core::table::tenant::{Queue, Tenants};
 use silo_core::table::{Table, TableId};
@@ -223,6 +223,7 @@ fn a_key_whose_tenant_does_not_match_its_hash_is_refused() {
 fn the_format_row_has_one_key() {
     let key = Format::key(&FormatKey);
     assert_eq!(Format::read_key(&key), Ok(FormatKey));
+    assert_eq!(key, format_key());
     assert!(Format::read_key(&[0x01, b'x', 0, 1]).is_err());
     assert_eq!(encode(&silo_core::table::ready::ReadyRow {}).as_ref(), [1]);
 }

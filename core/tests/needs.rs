@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use common::{
-    Shard, attempted, failed_import, failure, get, heartbeat, imported, job, kept, lease,
+    Shard, attempted, failed_import, failure, get, gone, heartbeat, imported, job, kept, lease,
     lease_job, limit_key, limited, of_tenant, plain, queue, report, request, retrying, success,
     tenant,
 };
@@ -30,7 +30,7 @@ use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
 use silo_core::shard::commands::show_limit::ShowLimit;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
-use silo_core::shard::refusal::Refusal;
+use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
@@ -371,6 +371,59 @@ fn nothing_known_takes_few_rounds_however_unequal_tenants_are() {
     assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
 }
 
+#[test]
+fn a_row_that_matches_no_job_has_nobody_elses_rows_loaded() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for tenant in 0..50 {
+        for id in ["a", "b"] {
+            shard.enqueue(of_tenant(&format!("t{tenant:02}"), id));
+        }
+    }
+    // The first job of whoever is first is gone; its row in the queue is met, and the next is read.
+    shard.rows.map.remove(&States::key(&job("t00", "a")));
+    let mut view = Partial {
+        rows: &shard.rows,
+        keys: BTreeSet::new(),
+        intervals: Vec::new(),
+    };
+    let stamp = shard.clone().stamp();
+    let decision = loop {
+        match decide(&shard.soft, &view, &stamp, &lease("g", 1)) {
+            Ok(decision) => break decision,
+            Err(need) => view.load(&need),
+        }
+    };
+    let tasks = leased(decision.reply);
+    assert_eq!((tasks.len(), tasks[0].job.as_str()), (1, "b"));
+    let loaded = view.keys.len() + view.intervals.len();
+    assert!(loaded < 10, "{loaded} rows and ranges for one task");
+}
+
+#[test]
+fn a_report_on_an_attempt_that_never_was_is_answered_from_the_state_alone() {
+    let mut shard = Shard::new();
+    let key = shard.enqueue(plain("j"));
+    let task = TaskId {
+        tenant: key.tenant.clone(),
+        job: key.job.clone(),
+        attempt: 7,
+        nonce: 1,
+    };
+    let stamp = shard.stamp();
+    let state = BTreeSet::from([States::key(&key)]);
+    let (decision, rounds) = judge(&shard, state, &stamp, &report(&task, success()));
+    assert_eq!(decision.reply, gone(&task, Gone::Unknown));
+    assert_eq!(rounds, 0, "nothing else is read");
+}
+
+#[test]
+fn nothing_is_loaded_for_a_lease_of_no_tasks() {
+    let mut shard = Shard::new();
+    shard.enqueue(plain("j"));
+    assert_eq!(assert_same(&mut shard, &lease("g", 0), &[false]), 0);
+}
+
 /// A job with this many attempts that ended, which waits for its next.
 fn with_attempts(shard: &mut Shard, attempts: u32) -> JobKey {
     let key = shard.enqueue(retrying("j", attempts));
@@ -471,6 +524,8 @@ fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once
     let few = need(few);
     let is_row = |item: &NeedItem| matches!(item, NeedItem::Row(_));
     assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
+    let one = need(list("t", 1));
+    assert!(one.len() == 1 && one.iter().all(is_row), "{one:?}");
 }
 
 /// Commands give up after sixteen rounds: nothing that waits in many lines, or in long ones, may

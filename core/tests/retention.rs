@@ -249,6 +249,23 @@ fn jobs_with_very_many_attempts_keep_a_bounded_number_and_go_few_at_a_time() {
 }
 
 #[test]
+fn jobs_with_few_attempts_go_a_whole_turn_at_once() {
+    let mut shard = unchecked();
+    for number in 0..TICK_DUE_MAX {
+        let mut asked = kept(&format!("j{number}"), 1000);
+        asked.retry = retrying("x", 5).retry;
+        let key = shard.enqueue(asked);
+        for _ in 0..3 {
+            work(&mut shard, &key, failure());
+        }
+        shard.cancel(&key);
+    }
+    shard.now += 1000;
+    shard.run(&Command::Tick);
+    assert!(shard.rows.map.is_empty(), "all in one tick");
+}
+
+#[test]
 fn what_is_to_go_is_found_again_after_soft_state_was_lost() {
     let mut shard = Shard::new();
     let key = shard.enqueue(kept("j", 1000));

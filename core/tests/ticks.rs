@@ -9,7 +9,8 @@
 
 mod common;
 
-use common::{Shard, group, lease, of_tenant, plain};
+use bytes::Bytes;
+use common::{Shard, group, job, lease, of_tenant, plain};
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::lease::TASKS_MAX;
@@ -19,6 +20,8 @@ use silo_core::shard::commands::tick::{TICK_LEASES_MAX, TICK_TENANTS_MAX};
 use silo_core::shard::decision::Notice;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
+use silo_core::table::Table as _;
+use silo_core::table::due::{DueKey, Dues};
 use silo_core::table::state::{Position, Status};
 use silo_core::types::time::Timestamp;
 
@@ -134,6 +137,47 @@ fn lost_soft_state_is_found_again_page_by_page() {
     let ticks = shard.settle();
     assert!(ticks <= 4, "{ticks}");
     assert_eq!(shard.lease(TASKS_MAX).len(), TASKS_MAX as usize);
+}
+
+#[test]
+fn lost_leases_are_found_again_page_by_page() {
+    let mut shard = unchecked();
+    let leases = TICK_RECOVERY_MAX + 10;
+    for number in 0..leases {
+        shard.enqueue(plain(&format!("j{number}")));
+    }
+    while !shard.lease(TASKS_MAX).is_empty() {}
+    shard.soft = Soft::lost();
+    let mut ticks = 0;
+    while !shard.soft.is_recovered() {
+        shard.run(&Command::Tick);
+        ticks += 1;
+        assert!(ticks <= 3, "a page of tenants, and two of leases");
+    }
+    for number in 0..leases {
+        let key = job("t", &format!("j{number}"));
+        assert!(shard.soft.lease(&key).is_some(), "{number}");
+    }
+}
+
+#[test]
+fn due_jobs_start_though_a_row_among_them_does_not_decode() {
+    let mut shard = unchecked();
+    let jobs = TICK_DUE_MAX + 10;
+    let mut first = None;
+    for number in 0..jobs {
+        let key = shard.enqueue(due_in(1000, plain(&format!("j{number:03}"))));
+        let Position::Due(place) = shard.state(&key).position else {
+            panic!("due");
+        };
+        first.get_or_insert(Dues::key(&DueKey::of(&key, place)));
+    }
+    let first = first.unwrap();
+    let garbage = first.slice(..first.len() - 3);
+    shard.rows.map.insert(garbage.clone(), Bytes::new());
+    shard.pass(1000);
+    assert_eq!(shard.lease(TASKS_MAX).len(), jobs);
+    assert!(!shard.rows.map.contains_key(&garbage));
 }
 
 #[test]

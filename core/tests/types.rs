@@ -22,7 +22,7 @@ use silo_core::shard::commands::enqueue::{
 use silo_core::shard::commands::report::{ERROR_CODE_BYTES_MAX, Outcome, Report};
 use silo_core::types::Invalid;
 use silo_core::types::data::{DATA_INLINE_BYTES_MAX, Data};
-use silo_core::types::entropy::RequestId;
+use silo_core::types::entropy::{Entropy, RequestId};
 use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
 use silo_core::types::retry::{Jitter, RetryPolicy, crash_delay};
 use silo_core::types::task::TaskId;
@@ -130,6 +130,7 @@ fn a_lease_lasts_between_a_tenth_of_a_second_and_a_day() {
     assert!(check_lease(LEASE_MIN).is_ok() && check_lease(LEASE_MAX).is_ok());
     assert!(check_lease(Millis::new(LEASE_MIN.get() - 1)).is_err());
     assert!(check_lease(Millis::new(LEASE_MAX.get() + 1)).is_err());
+    assert_eq!((LEASE_MIN.get(), LEASE_MAX.get()), (100, 86_400_000));
 }
 
 #[test]
@@ -162,6 +163,12 @@ fn only_commands_that_may_be_sent_twice_say_so() {
     assert!(Command::Cancel(key.clone()).is_repeatable());
     assert!(!Command::Restart(key.clone()).is_repeatable());
     assert!(!Command::Expedite(key).is_repeatable());
+}
+
+#[test]
+fn data_is_empty_when_it_has_no_byte() {
+    assert!(Data::of(&Bytes::new()).is_empty());
+    assert!(!Data::nil().is_empty());
 }
 
 #[test]
@@ -297,6 +304,32 @@ fn draws_of_one_stamp_differ() {
     assert_eq!(draws.len(), 10_000);
 }
 
+/// A seed that is played again draws what it drew: the numbers are fixed, not only different. These
+/// were computed apart from this code.
+#[test]
+fn what_an_entropy_gives_never_changes() {
+    let entropy = Entropy(std::array::from_fn(|at| u8::try_from(at + 1).unwrap()));
+    let drawn = [0, 1, 2].map(|index| entropy.number(index));
+    assert_eq!(
+        drawn,
+        [
+            0x386b_c79c_8d62_889d,
+            0x9d42_9568_0a85_5f70,
+            0xcf02_6208_12ea_6f9a
+        ]
+    );
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let ids = [0, 1, 2].map(|index| entropy.job_id(now, index).to_string());
+    assert_eq!(
+        ids,
+        [
+            "018bcfe5-6800-7102-8304-05060708090a",
+            "018bcfe5-6800-728e-84f2-5d547d25649c",
+            "018bcfe5-6800-70c8-9d9e-e7b24242fa89"
+        ]
+    );
+}
+
 #[test]
 fn made_up_ids_are_uuids_of_version_7_that_order_by_time() {
     let id = |now, seed| {
@@ -326,6 +359,14 @@ fn times_saturate() {
     assert_eq!(Timestamp::MIN.after(most), Timestamp::MAX);
     assert_eq!(Timestamp::MAX.since(Timestamp::MIN), most);
     assert_eq!(Timestamp::MIN.since(Timestamp::MAX), Millis::ZERO);
+}
+
+#[test]
+fn times_and_tenants_can_be_read_in_a_log() {
+    assert_eq!(Timestamp::from_millis(-5).to_string(), "-5 ms");
+    assert_eq!(Millis::new(5).to_string(), "5 ms");
+    assert_eq!(tenant("t").to_string(), "t");
+    assert_eq!(format!("{:?}", tenant("t")), "\"t\"");
 }
 
 fn task(nonce: u64) -> TaskId {

@@ -5,9 +5,11 @@ use bytes::Bytes;
 use silo_core::invariants::image::Image;
 use silo_core::invariants::{Violation, check_all, check_soft, check_step};
 use silo_core::shard::command::Command;
+use silo_core::shard::decision::Decision;
 use silo_core::shard::fold;
+use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::Reply;
-use silo_core::shard::soft::Soft;
+use silo_core::shard::soft::{Soft, SoftStep};
 use silo_core::table::attempt::{AttemptEnd, AttemptKey, Attempts, Ending};
 use silo_core::table::codec::encode;
 use silo_core::table::due::{DueKey, DueRow, Dues};
@@ -173,6 +175,13 @@ impl World {
         DueKey::of(&job("t", "kept"), expires.expect("kept for a while"))
     }
 
+    /// Has soft state learn something that is not so.
+    fn step(&mut self, step: SoftStep) {
+        let mut decision = Decision::refused(Refusal::TenantDamaged(tenant("none")));
+        decision.steps.push(step);
+        fold(&mut self.shard.soft, &mut self.shard.rows, &decision);
+    }
+
     /// Takes every row of a job away but those of its tenant.
     fn erase(&mut self, id: &str) {
         let key = t(id);
@@ -273,6 +282,9 @@ pub const BREAKS: &[Break] = &[
         w.remove(&Expiries::key(&old));
         w.put::<Expiries>(&DueKey::of(&t("kept"), place(1, 1)), &ExpiryRow {});
     }),
+    broken("SILO-IDX-1", "a ready row of another queue", |w| {
+        w.edit::<States>(&t("ready"), |s| s.queue = queue("h", 10));
+    }),
     broken("SILO-IDX-1", "a running row of another lease", |w| {
         w.edit::<Runnings>(&t("leased"), |row| row.nonce ^= 1);
     }),
@@ -331,6 +343,9 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-ATT-1", "an earlier attempt has not ended", |w| {
         w.edit::<Attempts>(&AttemptKey::of(&t("retried"), 2), |a| a.end = None);
     }),
+    broken("SILO-ATT-1", "an earlier attempt has another number", |w| {
+        w.edit::<Attempts>(&AttemptKey::of(&t("retried"), 1), |a| a.number = 2);
+    }),
     broken("SILO-ATT-1", "an attempt of no job", |w| {
         let attempt = w.before.states[&t("succeeded")].last.clone().unwrap();
         w.put::<Attempts>(&AttemptKey::of(&t("nobody"), 1), &attempt);
@@ -380,6 +395,9 @@ pub const BREAKS: &[Break] = &[
             });
         });
     }),
+    broken("SILO-ATT-2", "an ended attempt becomes another one", |w| {
+        w.edit::<Attempts>(&AttemptKey::of(&t("retried"), 2), |a| a.nonce ^= 1);
+    }),
     broken("SILO-DATA-1", "a large payload is missing", |w| {
         w.remove(&PayloadKey::key(&t("succeeded"), 0));
     }),
@@ -393,6 +411,10 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-DATA-1", "a large payload is cut short", |w| {
         let key = PayloadKey::key(&t("succeeded"), 0);
         w.shard.rows.map.insert(key, Bytes::from(vec![7; 4999]));
+    }),
+    broken("SILO-DATA-1", "a large payload is other data", |w| {
+        let key = PayloadKey::key(&t("succeeded"), 0);
+        w.shard.rows.map.insert(key, Bytes::from(vec![8; 5000]));
     }),
     broken("SILO-DATA-1", "nobody's data", |w| {
         let key = PayloadKey::key(&t("ready"), 3);
@@ -592,8 +614,47 @@ pub const BREAKS: &[Break] = &[
         w.shard.run(&pause_queue("g", None, true));
         w.remove(&PausedQueues::key(&PausedQueuesKey));
     }),
+    broken(
+        "SILO-SOFT-1",
+        "a tenant is due sooner than is known, and a lease ends before",
+        |w| {
+            let soon = Timestamp::from_millis(w.shard.now + 30_000);
+            w.edit::<Tenants>(&tenant("t"), |tenant| {
+                tenant.due.as_mut().unwrap().low = Place { at: soon, seq: 0 };
+            });
+        },
+    ),
+    broken(
+        "SILO-SOFT-1",
+        "nobody wakes for a tenant that is due",
+        |w| {
+            let past = Timestamp::from_millis(w_past());
+            w.edit::<Tenants>(&tenant("t"), |tenant| {
+                tenant.due.as_mut().unwrap().low = place(w_past(), 0);
+            });
+            let row = w.shard.image().tenants[&tenant("t")].clone();
+            let known = SoftStep::Tenant {
+                tenant: tenant("t"),
+                groups: row.groups().into_iter().collect(),
+                due: Some(past),
+                tallies: row.tallies,
+            };
+            let tomorrow = Timestamp::from_millis(w.shard.now + 86_400_000);
+            w.step(known);
+            w.step(SoftStep::DueServed(tomorrow, tenant("t")));
+        },
+    ),
     broken("SILO-SOFT-2", "a lease that nobody watches", |w| {
         w.shard.soft = recovered_without(w, &Runnings::key(&t("leased")));
+    }),
+    broken("SILO-SOFT-2", "another lease is watched", |w| {
+        let key = t("leased");
+        let known = w.shard.soft.lease(&key).unwrap();
+        w.step(SoftStep::Leased {
+            key,
+            nonce: known.nonce ^ 1,
+            deadline: known.deadline,
+        });
     }),
     broken("SILO-SOFT-2", "a lease that lasts too long", |w| {
         let lease = w.shard.state(&t("leased")).lease().unwrap().clone();
