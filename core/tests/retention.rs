@@ -266,6 +266,21 @@ fn jobs_with_few_attempts_go_a_whole_turn_at_once() {
 }
 
 #[test]
+fn the_oldest_attempt_goes_when_one_more_begins_than_are_kept() {
+    let mut shard = unchecked();
+    let key = shard.enqueue(retrying("j", 2 * EARLIER_ATTEMPTS_MAX));
+    for _ in 0..=EARLIER_ATTEMPTS_MAX {
+        work(&mut shard, &key, failure());
+    }
+    let rows = shard.rows.clone();
+    shard.reopen(rows);
+    shard.is_checked = true;
+    assert_eq!(shard.state(&key).attempts_from, 1);
+    assert!(matches!(shard.run(&lease_job(&key)), Reply::Leased(_)));
+    assert_eq!(shard.state(&key).attempts_from, 2);
+}
+
+#[test]
 fn what_is_to_go_is_found_again_after_soft_state_was_lost() {
     let mut shard = Shard::new();
     let key = shard.enqueue(kept("j", 1000));

@@ -34,7 +34,13 @@ fn check(
             let (was, is) = (old.attempts_ended, new.attempts_ended);
             violations.push(format!("{}: {was} attempts became {is}", name(key)));
         }
-        let earlier = new.attempts_ended.saturating_sub(new.attempts_from);
+        // The latest stands in the state: one that has ended is among those counted, one that runs
+        // or was given back is not.
+        let is_latest_over = new.last.as_ref().is_some_and(|last| last.end.is_some());
+        let ended = new
+            .attempts_ended
+            .saturating_add(u32::from(!is_latest_over));
+        let earlier = ended.saturating_sub(new.attempts_from);
         if new.attempts_from > old.attempts_from && earlier < EARLIER_ATTEMPTS_MAX {
             let from = new.attempts_from;
             violations.push(format!(
