@@ -9,12 +9,12 @@
 
 mod common;
 
-use common::breaks::BREAKS;
+use common::breaks;
 use common::lines;
 
 #[test]
 fn every_broken_state_is_noticed_under_its_sigil() {
-    for broken in BREAKS {
+    for broken in breaks::all() {
         let violations = broken.violations();
         assert!(
             violations.iter().any(|found| found.sigil == broken.sigil),
@@ -28,7 +28,7 @@ fn every_broken_state_is_noticed_under_its_sigil() {
 
 #[test]
 fn a_violation_says_which_invariant_and_whose_job() {
-    let all = BREAKS.iter().flat_map(|broken| broken.violations());
+    let all = breaks::all().flat_map(|broken| broken.violations());
     let said: Vec<String> = all.map(|violation| violation.to_string()).collect();
     assert!(said.iter().all(|text| text.starts_with("SILO-")));
     assert!(

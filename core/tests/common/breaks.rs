@@ -1,6 +1,8 @@
 //! For each registered invariant, states that break it. The tests run each of these, and fail when
 //! a registered invariant has none, so the table cannot go stale.
 
+mod limits;
+
 use bytes::Bytes;
 use silo_core::invariants::image::Image;
 use silo_core::invariants::{Violation, check_all, check_soft, check_step};
@@ -16,10 +18,6 @@ use silo_core::table::due::{DueKey, DueRow, Dues};
 use silo_core::table::expiry::{Expiries, ExpiryRow};
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::Key;
-use silo_core::table::limit::{
-    AdmitRow, Admits, LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets,
-};
-use silo_core::table::line::{LineName, Lines, WaiterKey, WaiterRow, Waiters};
 use silo_core::table::payload::PayloadKey;
 use silo_core::table::place::{Place, Spot as _};
 use silo_core::table::quarantine::{QuarantineRow, Quarantines};
@@ -33,8 +31,8 @@ use silo_core::types::data::Data;
 use silo_core::types::time::{Millis, Timestamp};
 
 use crate::common::{
-    LEASE, Shard, failure, heartbeat, job, kept, lease_job, limit_key, limited, of_tenant,
-    pause_queue, plain, queue, retrying, success, tenant,
+    LEASE, Shard, failure, heartbeat, job, kept, lease_job, limited, of_tenant, pause_queue, plain,
+    queue, retrying, success, tenant,
 };
 
 /// A way to break a shard in which everything holds.
@@ -131,43 +129,6 @@ impl World {
         ReadyKey::of(&job("t", "ready"), &queue("g", 10), place)
     }
 
-    fn limit(&self, key: &str) -> LimitName {
-        LimitName {
-            tenant: tenant("t"),
-            key: limit_key(key),
-        }
-    }
-
-    /// The line in which two jobs wait.
-    fn line(&self) -> LineName {
-        let Position::Parked { line, .. } = self.position("first") else {
-            panic!("a job that waits for a slot");
-        };
-        LineName {
-            tenant: tenant("t"),
-            id: line,
-        }
-    }
-
-    /// The line has the ticket 0, as rows say so far.
-    fn give_ticket(&mut self) {
-        let name = self.line();
-        self.edit::<Lines>(&name, |row| row.ticket = Some(0));
-        for key in ["a", "b"] {
-            let limit = self.limit(key);
-            let row = TicketKey {
-                limit: limit.clone(),
-                ticket: 0,
-                line: name.id,
-            };
-            self.put::<Tickets>(&row, &TicketRow {});
-            self.edit::<Limits>(&limit, |row| {
-                row.tickets = 1;
-                row.lowest = Some((0, name.id));
-            });
-        }
-    }
-
     fn expiry_row(&self) -> DueKey {
         let Position::Ended { expires, .. } = self.position("kept") else {
             panic!("a job that has ended");
@@ -208,6 +169,11 @@ impl Break {
     }
 }
 
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Break> {
+    BREAKS.iter().chain(limits::BREAKS)
+}
+
 fn t(id: &str) -> JobKey {
     job("t", id)
 }
@@ -226,7 +192,7 @@ const fn broken(sigil: &'static str, name: &'static str, break_it: fn(&mut World
 }
 
 /// Every way to break a shard that must be noticed.
-pub const BREAKS: &[Break] = &[
+const BREAKS: &[Break] = &[
     broken("SILO-JOB-1", "a ready job loses its row", |w| {
         let key = Readies::key(&w.ready_row());
         w.remove(&key);
@@ -446,82 +412,6 @@ pub const BREAKS: &[Break] = &[
     broken("SILO-KEY-1", "a row of a limit with another key", |w| {
         let key = Bytes::copy_from_slice(&[TableId::Limit.byte(), 1]);
         w.shard.rows.map.insert(key, Bytes::new());
-    }),
-    broken("SILO-LIMIT-1", "a slot that nobody holds", |w| {
-        w.edit::<Limits>(&w.limit("b"), |row| row.held = 2);
-    }),
-    broken("SILO-LIMIT-1", "a slot that is not counted", |w| {
-        w.edit::<Limits>(&w.limit("a"), |row| row.held = 0);
-    }),
-    broken(
-        "SILO-LIMIT-1",
-        "a job that wants what it did not ask for",
-        |w| {
-            w.edit::<States>(&t("holds"), |state| {
-                state.slots.pop();
-            });
-        },
-    ),
-    broken("SILO-LIMIT-2", "one slot too many", |w| {
-        w.before.limits.get_mut(&w.limit("b")).unwrap().held = 0;
-        w.edit::<Limits>(&w.limit("b"), |row| row.set = Some(0));
-    }),
-    broken("SILO-LIMIT-3", "a line that counts too many", |w| {
-        w.edit::<Lines>(&w.line(), |row| row.count += 1);
-    }),
-    broken("SILO-LIMIT-3", "a line that is parked elsewhere", |w| {
-        w.edit::<Lines>(&w.line(), |row| row.at = limit_key("b"));
-    }),
-    broken("SILO-LIMIT-3", "a line that is not its jobs'", |w| {
-        w.edit::<Lines>(&w.line(), |row| row.wanted = vec![limit_key("a")]);
-    }),
-    broken("SILO-LIMIT-3", "a mark above a line", |w| {
-        w.edit::<Limits>(&w.limit("a"), |row| {
-            let head = row.parked.unwrap();
-            row.parked = Some(head.raised(head.low.next()));
-        });
-    }),
-    broken(
-        "SILO-LIMIT-3",
-        "a line that is not counted where it is not parked",
-        |w| {
-            w.edit::<Limits>(&w.limit("b"), |row| row.lines = 0);
-        },
-    ),
-    broken("SILO-LIMIT-3", "a limit that nobody uses", |w| {
-        w.put::<Limits>(&w.limit("c"), &LimitRow::new(1));
-    }),
-    broken("SILO-LIMIT-4", "a line beside a free slot", |w| {
-        w.edit::<Limits>(&w.limit("a"), |row| row.maximum = 2);
-    }),
-    broken("SILO-LIMIT-5", "a slot that was kept is taken", |w| {
-        w.give_ticket();
-        w.before = w.shard.image();
-        w.edit::<Limits>(&w.limit("b"), |row| row.held += 1);
-    }),
-    broken("SILO-LIMIT-6", "a ticket without a row", |w| {
-        w.edit::<Lines>(&w.line(), |row| row.ticket = Some(0));
-    }),
-    broken("SILO-LIMIT-6", "another lowest ticket", |w| {
-        w.give_ticket();
-        w.edit::<Limits>(&w.limit("b"), |row| row.lowest = None);
-    }),
-    broken("SILO-LIMIT-6", "a slot is kept beside a pause", |w| {
-        w.give_ticket();
-        w.edit::<Limits>(&w.limit("a"), |row| row.is_paused = true);
-    }),
-    broken("SILO-TEN-3", "a ticket that is yet to be drawn", |w| {
-        w.give_ticket();
-        w.edit::<Tenants>(&tenant("t"), |row| row.next_seq = 0);
-    }),
-    broken("SILO-IDX-1", "a waiter row of another job", |w| {
-        let name = w.line();
-        let head = w.shard.image().lines[&name].head;
-        let row = WaiterKey::of(&t("ready"), name.id, head);
-        w.put::<Waiters>(&row, &WaiterRow {});
-    }),
-    broken("SILO-SOFT-1", "a limit to search that nobody knows", |w| {
-        w.put::<Admits>(&w.limit("a"), &AdmitRow {});
     }),
     broken("SILO-QUAR-1", "a sound job is listed", |w| {
         let row = QuarantineRow {
