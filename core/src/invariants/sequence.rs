@@ -8,8 +8,8 @@ use crate::table::state::{Position, StateRow};
 /// No two jobs of a tenant ever get the same place.
 pub const INVARIANT: Invariant = Invariant {
     sigil: "SILO-TEN-3",
-    statement: "A tenant's next sequence number is above that of every place of its jobs, and every \
-                ticket.",
+    statement: "A tenant's next sequence number is above that of every place of its jobs, and \
+                every ticket.",
     check,
 };
 

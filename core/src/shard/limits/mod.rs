@@ -303,8 +303,8 @@ pub(crate) fn newest(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> 
     Ok(())
 }
 
-/// Asks at once for what a way in or out needs of limits. Whoever moves several jobs asks for all of
-/// them first.
+/// Asks at once for what a way in or out needs of limits. Whoever moves several jobs asks for all
+/// of them first.
 pub(crate) fn ask(draft: &mut Draft<'_>, tenant: &Tenant, slots: &[Slot]) -> Result<(), Halt> {
     if slots.is_empty() {
         return Ok(());
