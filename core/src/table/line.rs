@@ -3,7 +3,8 @@
 //!
 //! * `waiter`: one row per job that waits, in the order of its line
 //! * `line`: one row per line
-//! * `parked`: one row per line, in the order in which lines that are parked on a limit are looked at
+//! * `parked`: one row per line, in the order in which lines that are parked on a limit are looked
+//!   at
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use xxhash_rust::xxh3::xxh3_128;

@@ -1,7 +1,7 @@
 //! SetTenant: a tenant's weight, and whether anything of it is leased. GetTenant: how it stands.
 //!
-//! A pause takes nothing from anybody: what is leased goes on, and everything but leasing is done as
-//! ever. Jobs that are ready keep their slots.
+//! A pause takes nothing from anybody: what is leased goes on, and everything but leasing is done
+//! as ever. Jobs that are ready keep their slots.
 
 use crate::shard::draft::{Draft, Halt};
 use crate::shard::reply::{Reply, TenantView};

@@ -1,6 +1,7 @@
 //! Tick: time has passed. Due jobs enter their queues, jobs that were kept long enough go, expired
-//! leases end, limits that were left are searched, and soft state that was lost is found again. A tick does a bounded amount; the
-//! machine asks for another at once while more is due. (SILO-TICK-T1)
+//! leases end, limits that were left are searched, and soft state that was lost is found again. A
+//! tick does a bounded amount; the machine asks for another at once while more is due.
+//! (SILO-TICK-T1)
 //!
 //! * [`turn`]: what is due of one tenant
 //! * [`leases`]: leases whose time is over
