@@ -98,7 +98,8 @@ fn wrong_values_are_refused_with_key_value_bound_and_line() {
             ],
         ),
         (
-            "[fairness.weights]\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = 1",
+            "[fairness.weights]\n\
+             aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = 1",
             [
                 "is 65 characters long, but must be 1 to 64 characters",
                 ":2:",

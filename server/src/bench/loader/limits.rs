@@ -51,7 +51,7 @@ impl Limits {
             Self::OneFrom(first) if number < first => Vec::new(),
             Self::OneFrom(_) => vec![("one".to_owned(), 1)],
             Self::Three => {
-                // Keys that do not follow one another: the high bits of a product (Fibonacci hashing).
+                // Keys that do not follow one another: high bits of a product (Fibonacci hashing).
                 let mut bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
                 let mut next = || {
                     let key = bits.checked_rem(KEYS).unwrap_or(0);
