@@ -30,8 +30,11 @@ pub const TICK_LOOKS_MAX: usize = 256;
 pub const PASSES_MAX: u32 = 16;
 /// Limits with lines still to be looked at that a tick goes on with.
 pub const TICK_ADMITS_MAX: usize = 4;
-/// Lines of a limit that are read at a time.
-const PAGE: usize = 16;
+/// Lines of a limit that are read at a time: most searches end with the first that are looked at,
+/// and what was read for nothing was decoded for nothing.
+const PAGE: usize = 4;
+/// Lines of which all is asked for at once that serving them takes.
+const SERVED_AT_ONCE: usize = 16;
 
 /// How many lines a command may look at.
 pub(crate) const fn looks(command: &Command) -> usize {
@@ -219,7 +222,7 @@ impl Search {
             let free = row.map_or(0, |row| row.free());
             slots = slots.saturating_add(usize::try_from(free).unwrap_or(usize::MAX));
         }
-        let slots = slots.min(left).min(PAGE);
+        let slots = slots.min(left).min(SERVED_AT_ONCE);
         for (index, ((head, _, id), row)) in self.candidates.iter().enumerate() {
             for slot in &row.wanted {
                 let limit = limit(draft, &name(&self.tenant, &slot.key));
