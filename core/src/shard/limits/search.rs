@@ -29,8 +29,10 @@ pub const TICK_LOOKS_MAX: usize = 256;
 pub const PASSES_MAX: u32 = 16;
 /// Limits with lines still to be looked at that a tick goes on with.
 pub const TICK_ADMITS_MAX: usize = 4;
-/// Lines of a limit that are read at first, and those that are read at a time after them.
-const PAGE: usize = 16;
+/// Lines of a limit that are read at first, and those that are read at a time after them: most
+/// searches end with the first that are looked at, and what was read for nothing was decoded for
+/// nothing.
+const PAGE: usize = 4;
 const NEXT_PAGE: usize = 64;
 
 /// How many lines a command may look at.
