@@ -10,13 +10,15 @@
 mod common;
 
 use common::limits::*;
-use common::{Shard, failure, job, limit_key, limited, plain, queue, retrying, tenant, worker};
+use common::{
+    Shard, failure, job, limit_key, limited, pause_queue, plain, queue, retrying, tenant, worker,
+};
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::set_limit::LimitChange;
 use silo_core::shard::commands::show_limit::{HOLDERS_SCANNED_MAX, ShowLimit};
-use silo_core::shard::refusal::Refusal;
+use silo_core::shard::refusal::{Paused, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::seen::{Count, DueBecause, Explanation, LimitPage, Obstacle};
 use silo_core::table::Table as _;
@@ -188,9 +190,19 @@ fn an_explanation_tells_what_a_job_waits_for() {
         Explanation::Ready {
             since: at(0),
             before: exactly(0),
-            of: 1
+            of: 1,
+            paused: None
         }
     );
+    shard.run(&pause_queue("g", None, true));
+    assert!(matches!(
+        explain(&mut shard, "1"),
+        Explanation::Ready {
+            paused: Some(Paused::Queue(_)),
+            ..
+        }
+    ));
+    shard.run(&pause_queue("g", None, false));
     shard.now += 10;
     let task = shard.lease_one();
     let runs = |cancel_asked_at| Explanation::Runs {

@@ -71,7 +71,7 @@ fn enums_are_as_the_contract_says() {
         .into_iter()
         .map(|(name, it)| (name, it.to_owned()))
         .collect();
-    assert_eq!(wanted.len(), 8);
+    assert_eq!(wanted.len(), 9);
     assert_eq!(found, wanted);
 }
 

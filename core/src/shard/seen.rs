@@ -1,6 +1,7 @@
 //! What operators see: limits, who holds their slots and who waits for one; and why a job does not
 //! run. Facts, in types: whoever shows them finds the words.
 
+use crate::shard::refusal::Paused;
 use crate::table::key::Key;
 use crate::table::state::{EndCode, Ended};
 use crate::table::tenant::Queue;
@@ -146,6 +147,8 @@ pub enum Explanation {
         before: Count,
         /// Jobs of its tenant and task group that are ready, itself included.
         of: u64,
+        /// What keeps it from being leased, if an operator has paused it.
+        paused: Option<Paused>,
     },
     /// It waits for slots.
     Waits(Box<Wait>),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use silo_runtime::client::Client;
 use silo_runtime::proto::explain_job_response::Explanation;
 use silo_runtime::proto::{
-    DueBecause, ExplainJobResponse, LimitObstacle, LimitOfJob, WaitsForLimits,
+    DueBecause, ExplainJobResponse, LimitObstacle, LimitOfJob, PausedBy, WaitsForLimits,
 };
 
 use crate::connect::Connect;
@@ -50,6 +50,7 @@ enum Why {
         before: Count,
         of: u64,
         workers_waiting: u32,
+        paused_by: Option<&'static str>,
     },
     Waits(Waits),
     Running {
@@ -151,6 +152,12 @@ impl Why {
                 before: Count::new(told.before),
                 of: told.of,
                 workers_waiting: told.workers_waiting,
+                paused_by: match told.paused_by() {
+                    PausedBy::Nothing => None,
+                    PausedBy::Tenant => Some("tenant"),
+                    PausedBy::QueueOfTenant => Some("queue_of_tenant"),
+                    PausedBy::Queue => Some("queue"),
+                },
             },
             Explanation::Waits(told) => Self::Waits(Waits::new(told)),
             Explanation::Running(told) => Self::Running {
@@ -278,6 +285,17 @@ impl Show for Explained {
                     _ => "its worker wants it back then",
                 };
                 format!("it is not due until {}: {because}", shown(*until_ms))
+            }
+            Why::Ready {
+                paused_by: Some(by),
+                ..
+            } => {
+                let what = match *by {
+                    "tenant" => "its tenant is paused".to_owned(),
+                    "queue" => format!("task group {} is paused", self.task_group),
+                    _ => format!("task group {} is paused for its tenant", self.task_group),
+                };
+                format!("it is ready, and {what}")
             }
             Why::Ready {
                 before,

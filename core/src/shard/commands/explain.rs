@@ -1,5 +1,6 @@
 //! Explain: why a job does not run, or that it does. It changes nothing.
 
+use crate::shard::commands::lease_job::paused;
 use crate::shard::draft::{Draft, Halt, ask, damaged};
 use crate::shard::limits::look;
 use crate::shard::refusal::Refusal;
@@ -81,6 +82,7 @@ fn ready(
     place: Place,
     draft: &mut Draft<'_>,
 ) -> Result<Explanation, Halt> {
+    let paused = paused(draft, &key.tenant, &state.queue.group)?;
     let tenant = draft.tenant(&key.tenant)?;
     let (mut before, mut of, mut low) = (0_u64, 0_u64, place);
     for (queue, head) in tenant.queues(&state.queue.group) {
@@ -101,6 +103,7 @@ fn ready(
         since: place.at,
         before: earlier.with(count(draft, &range, COUNTED_MAX)?),
         of,
+        paused,
     })
 }
 

@@ -65,6 +65,9 @@ pub(crate) fn decide(lease: &Lease, draft: &mut Draft<'_>) -> Result<Reply, Halt
         return Ok(Reply::Leased(Vec::new()));
     };
     let tasks_max = usize::try_from(lease.tasks_max.min(TASKS_MAX)).unwrap_or(usize::MAX);
+    if tasks_max == 0 {
+        return Ok(Reply::Leased(Vec::new()));
+    }
     let mut turns = ring.iter();
     let Some(mut first) = walks(draft, ring, &mut turns, lease, tasks_max)? else {
         return Ok(Reply::Leased(Vec::new()));

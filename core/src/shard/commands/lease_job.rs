@@ -56,7 +56,7 @@ pub(crate) fn decide(lease: &LeaseJob, draft: &mut Draft<'_>) -> Result<Reply, H
 }
 
 /// What keeps jobs of a tenant in a task group from being leased, if anything does.
-fn paused(
+pub(crate) fn paused(
     draft: &mut Draft<'_>,
     tenant: &Tenant,
     group: &TaskGroup,

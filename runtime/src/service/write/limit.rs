@@ -1,5 +1,6 @@
 //! Limits, who holds their slots and who waits for one; and why a job does not run.
 
+use silo_core::shard::refusal::Paused;
 use silo_core::shard::seen::{
     Count, DueBecause, Explanation, Holder, LimitFacts, LimitView, Obstacle, Wait, Waiting,
 };
@@ -67,11 +68,17 @@ pub(crate) fn explanation(explanation: Explanation, workers: usize) -> Told {
                 because: because.into(),
             })
         }
-        Explanation::Ready { since, before, of } => Told::Ready(ReadyInQueue {
+        Explanation::Ready {
+            since,
+            before,
+            of,
+            paused,
+        } => Told::Ready(ReadyInQueue {
             since_ms: since.as_millis(),
             before: Some(count(before)),
             of,
             workers_waiting: u32::try_from(workers).unwrap_or(u32::MAX),
+            paused_by: paused_by(paused.as_ref()).into(),
         }),
         Explanation::Waits(wait) => Told::Waits(waits(*wait)),
         Explanation::Runs {
@@ -138,5 +145,14 @@ const fn count(count: Count) -> proto::Count {
     proto::Count {
         number: count.number,
         at_least: !count.is_exact,
+    }
+}
+
+const fn paused_by(paused: Option<&Paused>) -> proto::PausedBy {
+    match paused {
+        None => proto::PausedBy::Nothing,
+        Some(Paused::Tenant(_)) => proto::PausedBy::Tenant,
+        Some(Paused::QueueOfTenant(_)) => proto::PausedBy::QueueOfTenant,
+        Some(Paused::Queue(_)) => proto::PausedBy::Queue,
     }
 }
