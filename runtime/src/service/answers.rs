@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use tonic::Response;
+
 use crate::service::denial::Denial;
 use crate::service::gate::budget::{Budget, Reserved};
 
@@ -76,4 +78,11 @@ impl Answers {
     const fn denial(&self) -> Denial {
         Denial::TooManyAnswerBytes(self.0.bytes_max())
     }
+}
+
+/// An answer, and the memory that is given back once it has left.
+pub(crate) fn sent_with<M>(message: M, paid: Paid) -> Response<M> {
+    let mut response = Response::new(message);
+    response.extensions_mut().insert(paid);
+    response
 }

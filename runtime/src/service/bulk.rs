@@ -19,7 +19,7 @@ use crate::proto::{
     HeartbeatRequest, HeartbeatResponse, HeartbeatsResponse, HeartbeatsResult,
     ReportOutcomeRequest, ReportOutcomesResponse, ReportOutcomesResult,
 };
-use crate::service::calls::ask;
+use crate::service::ask::ask;
 use crate::service::denial::Denial;
 use crate::service::parse::Parser;
 use crate::service::{route, status};

@@ -19,7 +19,8 @@ use crate::node::Node;
 use crate::proto::silo_server::Silo;
 use crate::proto::{self, LeaseTaskResponse, LeaseTasksResponse};
 use crate::service::ServiceOptions;
-use crate::service::answers::{Answers, Paid};
+use crate::service::answers::{Answers, sent_with};
+use crate::service::ask::ask;
 use crate::service::await_job::{Told, Turns, await_job};
 use crate::service::bulk::{Bulk, STRANGE};
 use crate::service::delivery::Delivery;
@@ -124,23 +125,6 @@ impl SiloService {
     fn task(&self, leased: Leased) -> Result<proto::Task, Denial> {
         let shard = leased.shard.entry().shard_id;
         write::task::task(leased.task, shard, self.parser.tenancy)
-    }
-}
-
-/// An answer, and the memory that is given back once it has left.
-fn sent_with<M>(message: M, paid: Paid) -> Response<M> {
-    let mut response = Response::new(message);
-    response.extensions_mut().insert(paid);
-    response
-}
-
-/// Asks a shard; a refusal is a denial.
-pub(crate) async fn ask(shard: &Shard, command: Command) -> Result<Reply, Denial> {
-    let reply = shard.call(command).await?;
-    if let Reply::Refused(refusal) = reply {
-        Err(refusal.into())
-    } else {
-        Ok(reply)
     }
 }
 

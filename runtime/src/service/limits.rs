@@ -21,8 +21,8 @@ use crate::proto::{
     ListLimitsRequest, ListLimitsResponse, SetLimitRequest, SetLimitResponse, ShowLimitRequest,
     ShowLimitResponse,
 };
+use crate::service::ask::ask;
 use crate::service::bulk::STRANGE;
-use crate::service::calls::ask;
 use crate::service::denial::Denial;
 use crate::service::list::Lists;
 use crate::service::parse::Parser;

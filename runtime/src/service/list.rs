@@ -16,8 +16,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::node::Node;
 use crate::proto::{self, JobStatus, ListJobsRequest, ListJobsResponse};
+use crate::service::ask::ask;
 use crate::service::bulk::STRANGE;
-use crate::service::calls::ask;
 use crate::service::denial::Denial;
 use crate::service::parse::Parser;
 use crate::service::{route, write};

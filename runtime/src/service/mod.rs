@@ -13,7 +13,7 @@
 //!   they set
 //! * [`profile`]: where time and memory go; `dump`: what the server is doing
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
-//! * [`route`]: which shard a call is for
+//! * [`route`]: which shard a call is for; `ask`: and asking it
 //! * [`lease`]: tasks from several shards in fair shares; [`poll`]: and waiting for them
 //! * [`await_job`]: waiting for a job's end; [`wait`]: how calls wait
 //! * [`list`]: a tenant's jobs, page by page
@@ -23,6 +23,7 @@
 //! * [`denial`], [`status`]: every way to say no, and the one table of codes, reasons and texts
 
 pub mod answers;
+mod ask;
 mod await_job;
 pub mod bulk;
 pub mod calls;

@@ -19,8 +19,8 @@ use crate::proto::{
     GetShardStorageInfoResponse, ListQuarantinedJobsRequest, ListQuarantinedJobsResponse,
     QuarantinedJob, SortedRunInfo,
 };
+use crate::service::ask::ask;
 use crate::service::bulk::STRANGE;
-use crate::service::calls::ask;
 use crate::service::denial::Denial;
 use crate::service::parse::Parser;
 use crate::service::parse::tenancy::Tenancy;
