@@ -9,7 +9,7 @@
 //! * [`gate`]: what every call passes before its message is read, and after
 //! * [`calls`]: one method per RPC
 //! * [`bulk`]: many at once, each with a result of its own; [`import`]: jobs with a history
-//! * [`operate`]: what operators ask; `limits`: of limits, and why a job does not run; [`sway`]: what
+//! * [`operate`]: what operators ask; `limits`: of limits, and why a job does not run; `sway`: what
 //!   they set
 //! * [`profile`]: where time and memory go; `dump`: what the server is doing
 //! * [`parse`], [`mod@write`]: messages to commands, replies to messages
