@@ -226,7 +226,9 @@ impl World {
             Op::Lost => self.shard.soft = Soft::lost(),
             Op::Damage(pick) => {
                 let key = self.job(pick);
-                if self.shard.rows.map.contains_key(&States::key(&key)) {
+                // One that is cut twice does not say any more whether it ran: then what it held
+                // stays held until an operator has it counted anew.
+                if self.shard.image().states.contains_key(&key) {
                     self.shard.is_damaged = true;
                     self.shard.once_damaged.insert(key.clone());
                     self.shard.damage(&States::key(&key));
@@ -259,6 +261,9 @@ impl World {
             }
         }
         for (key, (line, place)) in &now {
+            if self.shard.once_damaged.contains(key) {
+                continue;
+            }
             let was_there = self.before.states.get(key).is_some_and(|state| {
                 matches!(&state.position, Position::Parked { place: old, .. } if old == place)
             });
