@@ -254,6 +254,10 @@ impl World {
         let now = waiting(&after);
         let mut last: BTreeMap<LineName, WaitPlace> = BTreeMap::new();
         for (key, (line, place)) in waiting(&self.before) {
+            // What stands in line for one that was damaged is passed by, whatever became of it.
+            if self.shard.once_damaged.contains(&key) {
+                continue;
+            }
             let position = after.states.get(&key).map(|state| &state.position);
             if matches!(position, Some(Position::Ready(_))) {
                 let last = last.entry(line).or_insert(place);
