@@ -152,7 +152,10 @@ fn lost_leases_are_found_again_page_by_page() {
     while !shard.soft.is_recovered() {
         shard.run(&Command::Tick);
         ticks += 1;
-        assert!(ticks <= 4, "a page of tenants, one of limits, two of leases");
+        assert!(
+            ticks <= 4,
+            "a page of tenants, one of limits, two of leases"
+        );
     }
     for number in 0..leases {
         let key = job("t", &format!("j{number}"));

@@ -17,9 +17,9 @@
 //! | [`running`] | job | a lease |
 //! | [`quarantine`] | job | set aside, with the reason |
 //! | [`limit`] | key | slots held, lines that wait for one, the lowest ticket |
-//! | [`line`]: `waiter` | line, wait place, job | waits for a slot |
-//! | [`line`] | line | jobs that want the same slots: where they are parked, who is first |
-//! | [`line`]: `parked` | limit, wait place, line | a line that waits for a slot of the limit |
+//! | [`mod@line`]: `waiter` | line, wait place, job | waits for a slot |
+//! | [`mod@line`] | line | jobs that want the same slots: where they are parked, who is first |
+//! | [`mod@line`]: `parked` | limit, wait place, line | a line that waits for a slot of the limit |
 //! | [`limit`]: `ticket` | limit, number, line | a line that a slot is kept for |
 //! | [`limit`]: `admit` | limit | lines parked there are still to be looked at |
 //! | [`singleton`] | (no tenant) | what the shard says of itself, task groups that are paused |
