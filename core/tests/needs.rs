@@ -46,6 +46,8 @@ use silo_core::types::time::{Millis, Timestamp};
 
 /// Most rounds of loading that any command may take: six, and four more when slots are freed.
 const ROUNDS_MAX: usize = 10;
+/// The same for those that free slots for which very many wait.
+const SEARCH_ROUNDS_MAX: usize = 14;
 
 /// Some of a shard's rows: single keys, and intervals that are completely known.
 struct Partial<'a> {
@@ -528,8 +530,48 @@ fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once
     assert!(one.len() == 1 && one.iter().all(is_row), "{one:?}");
 }
 
-/// Commands give up after sixteen rounds: nothing that waits in many lines, or in long ones, may
-/// cost one each.
+proptest! {
+    #![proptest_config(config())]
+
+    /// Limits are opened for all who wait in many lines of several tenants; ticks do the rest.
+    #[test]
+    fn searches_take_few_rounds_whoever_waits(
+        waiting in prop::collection::vec((0..3_u8, 0..8_usize, any::<(bool, u8)>()), 0..300),
+        maxima in prop::collection::vec(0..60_u32, 8),
+    ) {
+        let mut shard = Shard::new();
+        shard.is_checked = false;
+        let key = |number: usize| format!("l{number}");
+        for (number, (tenant, first, (is_lone, second))) in waiting.iter().enumerate() {
+            let others = (0..8).filter(|bit| !is_lone && second >> bit & 1 == 1);
+            let keys: BTreeSet<String> = others.chain([*first]).map(key).collect();
+            let wanted: Vec<(&str, u32)> = keys.iter().map(|key| (key.as_str(), 0)).collect();
+            shard.enqueue(Enqueue {
+                limits: limited("x", &wanted).limits,
+                ..of_tenant(&format!("t{tenant}"), &format!("w{number}"))
+            });
+        }
+        let keys: Vec<String> = (0..8).map(key).collect();
+        let wanted: Vec<(&str, u32)> = keys.iter().map(String::as_str).zip(maxima).collect();
+        for tenant in ["t0", "t1", "t2"] {
+            let opens = Enqueue {
+                limits: limited("x", &wanted).limits,
+                ..of_tenant(tenant, "opens")
+            };
+            let opens = Command::Enqueue(Box::new(opens));
+            let rounds = assert_same(&mut shard, &opens, &[false]);
+            prop_assert!(rounds <= SEARCH_ROUNDS_MAX, "{rounds} rounds");
+            shard.run(&opens);
+        }
+        while shard.soft.to_search().next().is_some() {
+            let rounds = assert_same(&mut shard, &Command::Tick, &[false]);
+            prop_assert!(rounds <= SEARCH_ROUNDS_MAX, "{rounds} rounds for a tick");
+            shard.run(&Command::Tick);
+        }
+    }
+}
+
+/// Nothing that waits in many lines, or in long ones, may cost a round each.
 #[test]
 fn searches_ask_at_once_for_all_that_they_look_at() {
     let mut shard = Shard::new();

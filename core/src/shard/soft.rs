@@ -234,6 +234,11 @@ impl Soft {
         self.recovery == Recovery::Done
     }
 
+    /// What has not been found again.
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
     /// Writes what two hints must share to behave alike from `now` on: times count from now, turns
     /// by their order alone, because no rule looks at more. For models.
     pub fn form(&self, now: Now, mut out: &mut dyn Hasher) {

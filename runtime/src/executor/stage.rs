@@ -44,8 +44,9 @@ use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 
 mod form;
 
-/// A command that waits so often while nothing changes is given up: none needs more loads.
-const WAITS_ALONE_MAX: u32 = 16;
+/// A command that waits so often while nothing changes is given up. None should: those that take
+/// most are searches with nothing in memory, about a dozen times (`core/tests/needs.rs`).
+const WAITS_ALONE_MAX: u32 = 64;
 
 /// Ticks pause for so long after one whose rows could not be read.
 const TICK_PAUSE: Millis = Millis::from_secs(1);

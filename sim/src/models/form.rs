@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use silo_core::invariants::image::Image;
 use silo_core::shard::view::Rows;
-use silo_core::table::attempt::Ending;
+use silo_core::table::attempt::{Attempt, Ending};
 use silo_core::table::state::Position;
 use silo_core::types::time::Timestamp;
 
@@ -57,15 +57,10 @@ pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut Strin
             Position::Ended { status, .. } => format!("e{status:?}"),
             Position::Quarantined { .. } => "q".to_owned(),
         };
-        let last = state.last.as_ref().map(|last| {
-            let how = last.end.as_ref().map(|end| match &end.how {
-                Ending::Succeeded(_) => 's',
-                Ending::Failed { .. } => 'f',
-                Ending::Cancelled => 'c',
-                Ending::Crashed => 'x',
-            });
-            (names.rank(last.nonce), how)
-        });
+        let last = state
+            .last
+            .as_ref()
+            .map(|last| (names.rank(last.nonce), how(last)));
         let returned = state
             .returned
             .map(|returned| (names.rank(returned.nonce), returned.how));
@@ -81,8 +76,19 @@ pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut Strin
         ));
         let earlier = image.attempts.iter().filter(|(at, _)| at.job == key.job);
         for (at, attempt) in earlier {
-            text.push_str(&format!("{}{}", at.number, names.rank(attempt.nonce)));
+            let nonce = names.rank(attempt.nonce);
+            text.push_str(&format!("{}{nonce}{:?}", at.number, how(attempt)));
         }
     }
     text.push('/');
+}
+
+/// How an attempt has ended: a report that comes again is taken if it says the same.
+fn how(attempt: &Attempt) -> Option<char> {
+    attempt.end.as_ref().map(|end| match &end.how {
+        Ending::Succeeded(_) => 's',
+        Ending::Failed { .. } => 'f',
+        Ending::Cancelled => 'c',
+        Ending::Crashed => 'x',
+    })
 }

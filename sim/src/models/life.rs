@@ -556,7 +556,8 @@ fn canonical(state: &State) -> Vec<u8> {
             Told::Task(task) => ('t', task),
             Told::Succeeded(task) => ('s', task),
         };
-        text.push_str(&format!("{what}{}{};", task.job, names.rank(task.nonce)));
+        let nonce = names.rank(task.nonce);
+        text.push_str(&format!("{what}{}{}{nonce};", task.job, task.attempt));
     }
     for job in 0..8 {
         if let Some(lease) = state.soft.lease(&key(job)) {
@@ -569,12 +570,12 @@ fn canonical(state: &State) -> Vec<u8> {
         .soft
         .due(&tenant)
         .map(|at| at.since(state.now.wall).get());
-    let (soft, left) = (state.soft.is_recovered(), state.left);
+    let (soft, left) = (state.soft.recovery(), state.left);
     let has_work = state.soft.groups().count();
     let drawn = state.drawn.min(8);
     let is_broken = state.broken.is_some();
     text.push_str(&format!(
-        "{due:?}{soft}{has_work}{left:?}{drawn}{is_broken}"
+        "{due:?}{soft:?}{has_work}{left:?}{drawn}{is_broken}"
     ));
     text.push_str(&format!("{:?}", state.seen));
     text.into_bytes()

@@ -1,9 +1,9 @@
 //! What searches will read is asked for at once: a command gives up after some rounds of loading,
 //! so nothing may cost a round for each line or each job.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::draft::{Draft, Halt, ask, gather};
 use crate::shard::limits::ledger::{limit, line};
 use crate::shard::limits::name;
 use crate::shard::view::Need;
@@ -12,43 +12,63 @@ use crate::table::job::JobKey;
 use crate::table::key::{Key, KeyRange};
 use crate::table::limit::{TicketKey, Tickets};
 use crate::table::line::{LineId, LineName, ParkedRow, WaitPlace, WaiterKey, Waiters};
-use crate::types::name::LimitKey;
+use crate::types::name::{JobId, LimitKey};
 use crate::types::tenant::Tenant;
 
-/// For judging these lines, and for serving as many of their jobs as there are slots.
+/// For judging these lines, and for serving their jobs in their order as long as there are slots,
+/// so many at the most.
 pub(crate) fn for_lines<'c>(
     draft: &mut Draft<'_>,
     tenant: &Tenant,
-    lines: impl ExactSizeIterator<Item = (WaitPlace, LineId, &'c ParkedRow)>,
-    slots: usize,
+    lines: impl Iterator<Item = (WaitPlace, LineId, &'c ParkedRow)>,
+    jobs_max: usize,
 ) -> Result<(), Halt> {
     let mut need = Need::default();
-    let each = slots.checked_div(lines.len()).unwrap_or(0);
-    for (index, (head, id, row)) in lines.enumerate() {
+    let mut free: BTreeMap<&LimitKey, u32> = BTreeMap::new();
+    let mut jobs: BTreeMap<(WaitPlace, LineId), (JobKey, &[LimitKey])> = BTreeMap::new();
+    for (head, id, row) in lines {
+        let mut slots = u32::MAX;
         for key in &row.wanted {
-            gather(&mut need, limit(draft, &name(tenant, key)).map(|_| ()))?;
+            let limit = ask(&mut need, limit(draft, &name(tenant, key)))?;
+            // One that is not known yet may have slots for all.
+            let limit = limit.map_or(u32::MAX, |row| row.map_or(0, |row| row.free()));
+            slots = slots.min(limit);
+            free.insert(key, limit);
         }
-        if index >= slots {
+        if slots == 0 {
             continue;
         }
+        let job = |job: JobId| JobKey {
+            tenant: tenant.clone(),
+            job,
+        };
+        jobs.insert((head, id), (job(row.first.clone()), &row.wanted));
         let name = line_name(tenant, id);
         gather(&mut need, line(draft, &name).map(|_| ()))?;
-        let next = WaiterKey::from(&name, head);
-        let next = rows(draft, &mut need, &next, each.saturating_add(2))?;
-        let next = next.iter().filter_map(|(key, _)| {
-            let WaiterKey { line, job, .. } = Waiters::read_key(key).ok()?;
-            let tenant = line.tenant;
-            Some(JobKey { tenant, job })
-        });
-        let first = std::iter::once(JobKey {
-            tenant: tenant.clone(),
-            job: row.first.clone(),
-        });
-        for job in first.chain(next.take(each.saturating_add(1))) {
-            // Whether it is damaged is seen when it is served.
-            if let Err(Halt::Need(missing)) = draft.state_now(&job) {
-                need.add(missing);
+        let slots = usize::try_from(slots).unwrap_or(usize::MAX);
+        let behind = WaiterKey::from(&name, head);
+        for (key, _) in rows(draft, &mut need, &behind, slots.min(jobs_max))? {
+            if let Ok(waiter) = Waiters::read_key(&key) {
+                jobs.insert((waiter.place, id), (job(waiter.job), &row.wanted));
             }
+        }
+    }
+    let mut served: usize = 0;
+    for (key, wanted) in jobs.into_values() {
+        if served == jobs_max {
+            break;
+        }
+        if wanted.iter().any(|key| free.get(key) == Some(&0)) {
+            continue;
+        }
+        for limit in wanted {
+            free.entry(limit)
+                .and_modify(|left| *left = left.saturating_sub(1));
+        }
+        served = served.saturating_add(1);
+        // Whether it is damaged is seen when it is served.
+        if let Err(Halt::Need(missing)) = draft.state_now(&key) {
+            need.add(missing);
         }
     }
     need.settled()

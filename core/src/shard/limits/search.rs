@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::shard::command::Command;
 use crate::shard::decision::Notice;
-use crate::shard::draft::{Draft, Halt, gather};
+use crate::shard::draft::{Draft, Halt, ask, gather};
 use crate::shard::limits::ledger::{fits, limit, line, put_line};
 use crate::shard::limits::{ahead, hold, name, without};
 use crate::shard::moves::{full, queue, wait};
@@ -29,11 +29,11 @@ pub const TICK_LOOKS_MAX: usize = 256;
 pub const PASSES_MAX: u32 = 16;
 /// Limits with lines still to be looked at that a tick goes on with.
 pub const TICK_ADMITS_MAX: usize = 4;
-/// Lines of a limit that are read at first, and those that are read at a time after them: most
+/// Lines of a limit that are read at first, and how many times as many after them each time: most
 /// searches end with the first that are looked at, and what was read for nothing was decoded for
 /// nothing.
 const PAGE: usize = 4;
-const NEXT_PAGE: usize = 64;
+const PAGE_GROWS: usize = 4;
 
 /// How many lines a command may look at.
 pub(crate) const fn looks(command: &Command) -> usize {
@@ -47,6 +47,7 @@ pub(crate) const fn looks(command: &Command) -> usize {
 /// Looks at whoever waits for what this command freed; what is not come to stands in rows.
 pub(crate) fn search(draft: &mut Draft<'_>, looks: usize) -> Result<(), Halt> {
     let mut left = looks;
+    let mut need = Need::default();
     while let Some((tenant, freed)) = draft.ledger.take_freed() {
         let mut search = Search {
             tenant,
@@ -55,10 +56,13 @@ pub(crate) fn search(draft: &mut Draft<'_>, looks: usize) -> Result<(), Halt> {
             blocked: Vec::new(),
             seen: BTreeSet::new(),
             first: None,
+            left,
         };
-        search.run(draft, freed, &mut left)?;
+        // What is missing for any tenant is loaded at once for all of them.
+        gather(&mut need, search.run(draft, freed))?;
+        left = search.left;
     }
-    Ok(())
+    need.settled()
 }
 
 /// What earlier searches left is gone on with, a bounded number of limits. (SILO-LIMIT-T2)
@@ -79,12 +83,16 @@ struct Search {
     seen: BTreeSet<LineId>,
     /// The line that was looked at first, and whether it was served.
     first: Option<(LineId, bool)>,
+    /// Lines that may still be looked at.
+    left: usize,
 }
 
 /// The lines that are parked on one limit.
 struct Lane {
     /// Where reading goes on; none when all has been read.
     next: Option<Key>,
+    /// How many lines are read next.
+    page: usize,
     /// How far it was read.
     horizon: Option<WaitPlace>,
     /// How many of its lines are candidates.
@@ -97,6 +105,7 @@ impl Lane {
     /// Nothing of it is, or will be, a candidate.
     const DONE: Self = Self {
         next: None,
+        page: PAGE,
         horizon: None,
         waiting: 0,
         is_kept: false,
@@ -104,55 +113,49 @@ impl Lane {
 }
 
 impl Search {
-    fn run(
-        &mut self,
-        draft: &mut Draft<'_>,
-        freed: BTreeSet<LimitKey>,
-        left: &mut usize,
-    ) -> Result<(), Halt> {
-        let freed = self.suspend(draft, freed, left)?;
+    fn run(&mut self, draft: &mut Draft<'_>, freed: BTreeSet<LimitKey>) -> Result<(), Halt> {
+        let freed = self.suspend(draft, freed)?;
         let mut need = Need::default();
         for key in freed {
             gather(&mut need, self.open(draft, key))?;
         }
         need.settled()?;
-        self.ask_for_all(draft, *left)?;
-        while *left > 0
+        while self.left > 0
             && let Some((candidate, row)) = self.candidates.pop_first()
         {
-            let budget = *left;
             let looked = self
-                .look(draft, candidate.clone(), &row, left)
+                .look(draft, candidate.clone(), &row)
                 .and_then(|()| self.fill(draft, &candidate.1));
             match looked {
                 Err(Halt::Need(mut need)) => {
                     // Whatever those behind it take is asked for with it.
                     self.candidates.insert(candidate, row);
-                    gather(&mut need, self.ask_for_all(draft, budget))?;
+                    gather(&mut need, self.ask_for_all(draft))?;
                     return Err(need.into());
                 }
                 looked => looked?,
             }
         }
-        self.move_blocked(draft)?;
-        self.note(draft)?;
-        self.leave_rest(draft)?;
-        self.raise_marks(draft)
+        let mut need = Need::default();
+        gather(&mut need, self.move_blocked(draft))?;
+        gather(&mut need, self.note(draft))?;
+        gather(&mut need, self.raise_marks(draft))?;
+        need.settled()?;
+        self.leave_rest(draft)
     }
 
     /// Takes the tickets of those that want a limit that is paused: they would keep slots of their
     /// other limits for nothing. What was kept for them may go to others. (SILO-LIMIT-6)
     fn suspend(
-        &self,
+        &mut self,
         draft: &mut Draft<'_>,
         freed: BTreeSet<LimitKey>,
-        left: &mut usize,
     ) -> Result<BTreeSet<LimitKey>, Halt> {
-        ahead::for_tickets(draft, &self.tenant, &freed, *left)?;
+        ahead::for_tickets(draft, &self.tenant, &freed, self.left)?;
         let mut todo: Vec<LimitKey> = freed.iter().cloned().collect();
         let mut all = freed;
         while let Some(key) = todo.pop() {
-            while *left > 0 {
+            while self.left > 0 {
                 let Some(row) = limit(draft, &name(&self.tenant, &key))? else {
                     break;
                 };
@@ -162,7 +165,7 @@ impl Search {
                 let Some(mut row) = line(draft, &holder)? else {
                     break;
                 };
-                *left = left.saturating_sub(1);
+                self.left = self.left.saturating_sub(1);
                 row.ticket = None;
                 row.passes = 0;
                 let wanted = row.wanted.clone();
@@ -194,13 +197,12 @@ impl Search {
             return Ok(());
         };
         let end = ParkedKey::all(&name).end;
-        while lane.waiting == 0
+        while self.left > 0
+            && lane.waiting == 0
             && let Some(start) = lane.next.clone()
         {
-            let page = match lane.horizon {
-                None => PAGE,
-                Some(_) => NEXT_PAGE,
-            };
+            let page = lane.page.min(self.left);
+            lane.page = lane.page.saturating_mul(PAGE_GROWS);
             let rows = draft.range_now(&(start..end.clone()), page)?;
             lane.next = None;
             for (bytes, value) in &rows {
@@ -226,18 +228,27 @@ impl Search {
         Ok(())
     }
 
-    /// Asks at once for what judging those read so far takes, and for what serving takes of as many
-    /// as may be served.
-    fn ask_for_all(&self, draft: &mut Draft<'_>, left: usize) -> Result<(), Halt> {
-        let mut slots: usize = 0;
-        for key in self.lanes.keys() {
-            let row = limit(draft, &name(&self.tenant, key))?;
-            let free = row.map_or(0, |row| row.free());
-            slots = slots.saturating_add(usize::try_from(free).unwrap_or(usize::MAX));
+    /// Asks at once for all that the rest of the search may take, as far as it can be told by now.
+    fn ask_for_all(&self, draft: &mut Draft<'_>) -> Result<(), Halt> {
+        let mut need = Need::default();
+        for (key, lane) in &self.lanes {
+            let name = self.limit_name(key);
+            if let Some(start) = &lane.next {
+                let all = start.clone()..ParkedKey::all(&name).end;
+                gather(&mut need, draft.range_now(&all, self.left).map(|_| ()))?;
+            }
+            let row = ask(&mut need, limit(draft, &name).map(|row| row.cloned()))?;
+            if let Some((_, holder)) = row.flatten().and_then(|row| row.lowest) {
+                gather(&mut need, line(draft, &self.line_name(holder)).map(|_| ()))?;
+            }
         }
         let lines = self.candidates.iter();
         let lines = lines.map(|((head, _, id), row)| (*head, *id, row));
-        ahead::for_lines(draft, &self.tenant, lines, slots.min(left))
+        gather(
+            &mut need,
+            ahead::for_lines(draft, &self.tenant, lines, self.left),
+        )?;
+        need.settled()
     }
 
     /// Looks at the line that is first: it is served, or blocked elsewhere.
@@ -246,7 +257,6 @@ impl Search {
         draft: &mut Draft<'_>,
         (head, key, id): (WaitPlace, LimitKey, LineId),
         row: &ParkedRow,
-        left: &mut usize,
     ) -> Result<(), Halt> {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.waiting = lane.waiting.saturating_sub(1);
@@ -254,7 +264,7 @@ impl Search {
         if !fits(draft, &name(&self.tenant, &key), id)? {
             return self.narrow(draft, &key);
         }
-        *left = left.saturating_sub(1);
+        self.left = self.left.saturating_sub(1);
         if !self.is_runnable(draft, id, &row.wanted)? {
             self.first.get_or_insert((id, false));
             self.seen.insert(id);

@@ -38,13 +38,13 @@ const TURNS_MAX: u32 = 40;
 impl State {
     /// What happens before it begins.
     pub(crate) fn begin(&mut self, model: &Slots) {
+        self.recover();
         if model.start == Start::Empty {
             return;
         }
         for job in 0..model.count() {
             self.happen(model, &Action::Enqueue(job));
         }
-        self.recover();
         let (mut lines, mut admits) = (Vec::new(), Vec::new());
         let image = Image::read(&self.rows.map);
         match model.start {
@@ -371,7 +371,8 @@ pub(crate) fn canonical(state: &State) -> Vec<u8> {
         ));
     }
     for task in &state.tasks {
-        text.push_str(&format!("{}{};", task.job, names.rank(task.nonce)));
+        let nonce = names.rank(task.nonce);
+        text.push_str(&format!("{}{}{nonce};", task.job, task.attempt));
         if let Some(lease) = state.soft.lease(&job_of(task)) {
             let left = lease.deadline.since(state.now.uptime).get();
             text.push_str(&format!("{left}{}", lease.heartbeated));
@@ -382,8 +383,11 @@ pub(crate) fn canonical(state: &State) -> Vec<u8> {
     }
     let due = state.soft.due(&Tenant::single());
     let due = due.map(|at| at.since(state.now.wall).get());
-    let (soft, left, asked) = (state.soft.is_recovered(), state.left, state.asked);
+    let (soft, left, asked) = (state.soft.recovery(), state.left, state.asked);
+    let has_work = state.soft.groups().count();
     let (broken, seen) = (state.broken.is_some(), state.seen);
-    text.push_str(&format!("{due:?}{soft}{left:?}{asked}{broken}{seen:?}"));
+    text.push_str(&format!(
+        "{due:?}{soft:?}{has_work}{left:?}{asked}{broken}{seen:?}"
+    ));
     text.into_bytes()
 }
