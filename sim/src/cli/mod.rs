@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::campaign::{Campaign, Seen};
 use crate::cover::Mark;
-use crate::models::catalog::{self, Entry};
+use crate::models::catalog::{self, Entry, Size};
 use crate::plan::profile::Profile;
 use crate::plan::{PLAN_VERSION, Plan};
 use crate::shrink::shrink;
@@ -110,6 +110,12 @@ enum Verb {
         /// Which; default: all
         #[arg(value_parser = model)]
         models: Vec<&'static Entry>,
+        /// None that is larger
+        #[arg(long, env = "SILO_SIZE", default_value = "long")]
+        size: Size,
+        /// Looks instead whether states that are taken for one are alike: one thread
+        #[arg(long, env = "SILO_ALIKE")]
+        alike: bool,
         /// Threads
         #[arg(long, env = "SILO_JOBS", default_value_t = 2)]
         jobs: usize,
@@ -269,7 +275,21 @@ fn run(verb: Verb, out: &mut impl Write) -> Result<bool, Trouble> {
             Ok(shrunk.promise.is_some())
         }
         Verb::Explore { model, jobs, serve } => models::look(out, model, jobs, serve),
-        Verb::Check { models, jobs } => models::check(out, &models, jobs),
+        Verb::Check {
+            models,
+            size,
+            alike,
+            jobs,
+        } => {
+            let is_wanted =
+                |model: &Entry| models.is_empty() || models.iter().any(|m| m.name == model.name);
+            let all = catalog::ALL.iter();
+            let chosen = all.filter(|model| model.size <= size && is_wanted(model));
+            match alike {
+                true => models::alike(out, chosen),
+                false => models::check(out, chosen, jobs),
+            }
+        }
         Verb::Canary => {
             let (ran, _) = World::new(&Plan::of(1, Profile::Canary), Trace::default()).run();
             match &ran.violation {

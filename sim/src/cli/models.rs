@@ -8,7 +8,7 @@ use stateright::Model as _;
 
 use crate::cli::Trouble;
 use crate::models::Search;
-use crate::models::catalog::{ALL, Entry, Made};
+use crate::models::catalog::{Entry, Made};
 
 /// Looks at one model, or serves it.
 pub(crate) fn look(
@@ -43,14 +43,27 @@ pub(crate) fn look(
     Ok(found.wrong.is_empty() && found.is_exhaustive)
 }
 
-/// Looks at models, all if none is named, and compares with what is known.
-pub(crate) fn check(
+/// Looks whether states of models that are taken for one are alike.
+pub(crate) fn alike<'m>(
     out: &mut impl Write,
-    models: &[&'static Entry],
+    models: impl Iterator<Item = &'m Entry>,
+) -> Result<bool, Trouble> {
+    let mut is_well = true;
+    for model in models {
+        let unlike = model.unlike();
+        is_well &= unlike.is_none();
+        let what = unlike.map_or("alike".to_owned(), |states| format!("UNLIKE\n{states}"));
+        writeln!(out, "{}: {what}", model.name)?;
+    }
+    Ok(is_well)
+}
+
+/// Looks at models, and compares with what is known.
+pub(crate) fn check<'m>(
+    out: &mut impl Write,
+    models: impl Iterator<Item = &'m Entry>,
     jobs: usize,
 ) -> Result<bool, Trouble> {
-    let all: Vec<&Entry> = ALL.iter().collect();
-    let models = if models.is_empty() { &all } else { models };
     let mut is_well = true;
     let (mut states, mut lasted) = (0, 0.0);
     writeln!(

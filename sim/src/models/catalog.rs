@@ -1,11 +1,13 @@
 //! Every model by its name, and how many states it has.
 
+use clap::ValueEnum;
+
 use crate::models::life::Life;
 use crate::models::limits::{Budget as LimitsBudget, Slots, Start as LimitsStart};
 use crate::models::shard::danger::Danger;
 use crate::models::shard::model::{Shard, Start};
 use crate::models::shard::{Asks, Budget};
-use crate::models::{Explored, Search, explore};
+use crate::models::{Explored, Search, alike, explore};
 
 /// Name, states that differ. A change of a count is a change of what is looked at.
 const COUNTS: &str = include_str!("../../tests/models.txt");
@@ -20,9 +22,20 @@ pub struct Entry {
     pub name: &'static str,
     /// What it looks at.
     pub about: &'static str,
-    /// Whether it is small enough for each run of the tests.
-    pub is_quick: bool,
+    /// How much there is to look at.
+    pub size: Size,
     make: fn() -> Made,
+}
+
+/// How much there is to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Size {
+    /// Seconds, for each run of the tests
+    Quick,
+    /// A minute at the most, for each change
+    Usual,
+    /// Minutes
+    Long,
 }
 
 /// A model.
@@ -51,6 +64,15 @@ impl Entry {
         }
     }
 
+    /// Two states that are taken for one although other states follow them. One thread.
+    pub fn unlike(&self) -> Option<String> {
+        match self.make() {
+            Made::Life(life) => alike::unlike(&life),
+            Made::Limits(slots) => alike::unlike(&slots),
+            Made::Shard(shard) => alike::unlike(&shard),
+        }
+    }
+
     /// How many states it had when somebody looked.
     pub fn known(&self) -> Option<usize> {
         let line = COUNTS.lines().find_map(|line| {
@@ -71,97 +93,97 @@ pub const ALL: &[Entry] = &[
     Entry {
         name: "life-quick",
         about: "one job, few of everything",
-        is_quick: true,
+        size: Size::Quick,
         make: || Made::Life(Life::quick()),
     },
     Entry {
         name: "life-one",
         about: "one job, with a report more",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Life(Life::one()),
     },
     Entry {
         name: "life-two",
         about: "two jobs: leases, reports, expiry, cancel, restart, delete, a crash",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Life(Life::two()),
     },
     Entry {
         name: "limits-quick",
         about: "jobs that want A, A and B, B: leased, reported, passed over",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Limits(limits_quick()),
     },
     Entry {
         name: "limits-sets",
         about: "the same without people, with other maxima of A, and expiry",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Limits(limits_sets()),
     },
     Entry {
         name: "limits-tickets",
         about: "lines that were passed over, and get tickets",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Limits(limits_tickets()),
     },
     Entry {
         name: "limits-admits",
         about: "a limit that is still to be searched, and hints lost",
-        is_quick: true,
+        size: Size::Quick,
         make: || Made::Limits(limits_admits()),
     },
     Entry {
         name: "executor-quick",
         about: "one owner at a time: a job is asked for, a flush fails, a crash",
-        is_quick: true,
+        size: Size::Quick,
         make: || Made::Shard(executor_quick()),
     },
     Entry {
         name: "executor-rounds",
         about: "the same, with a job looked at and a task asked for in later rounds",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Shard(executor_rounds()),
     },
     Entry {
         name: "executor-reports",
         about: "a task reported twice, kept, its job removed and looked at, a flush and a crash",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Shard(executor_reports()),
     },
     Entry {
         name: "executor-loads",
         about: "reads that end late or fail, a cache that forgets",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Shard(executor_loads()),
     },
     Entry {
         name: "owners-quick",
         about: "two owners: a heartbeat at one that is deposed",
-        is_quick: true,
+        size: Size::Quick,
         make: || Made::Shard(owners_quick()),
     },
     Entry {
         name: "owners-leases",
         about: "a lease kept at a deposed owner and given away at the next",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Shard(owners_leases(3)),
     },
     Entry {
         name: "owners-long",
         about: "the same, for longer than a lease",
-        is_quick: false,
+        size: Size::Long,
         make: || Made::Shard(owners_leases(4)),
     },
     Entry {
         name: "owners-writes",
         about: "writes at both owners",
-        is_quick: false,
+        size: Size::Long,
         make: || Made::Shard(owners_writes()),
     },
     Entry {
         name: "owners-reads",
         about: "three owners one after the other: reads and reports, flushes and proofs that fail",
-        is_quick: false,
+        size: Size::Usual,
         make: || Made::Shard(owners_reads()),
     },
 ];

@@ -1,6 +1,7 @@
 //! The canonical form of a shard's rows: what two states of a model must share to be the same.
 //! Places and nonces count by their rank alone, because no rule looks at more than their order, or
-//! whether they are equal; times count from now, and those that are only shown are left out.
+//! whether they are equal; times count from now, and those that are only shown are left out. Of the
+//! low-water marks only those of what is due count: they say when somebody looks next.
 
 use std::collections::BTreeMap;
 
@@ -79,6 +80,11 @@ pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut Strin
             let nonce = names.rank(attempt.nonce);
             text.push_str(&format!("{}{nonce}{:?}", at.number, how(attempt)));
         }
+    }
+    for tenant in image.tenants.values() {
+        let marks = [tenant.due, tenant.expiry].map(|head| head.map(|head| head.low.at));
+        let marks = marks.map(|mark| mark.map(|mark| mark.since(now).get()));
+        text.push_str(&format!("{marks:?}"));
     }
     text.push('/');
 }

@@ -6,12 +6,14 @@
 //! * [`limits`]: who waits for slots, who is served, who is next
 //! * [`catalog`]: every model by its name, and how many states it has
 //! * [`jobs`]: what is asked for
+//! * [`alike`]: whether states that are taken for one are
 //! * [`shard`]: a stage and its storage, one owner or two
 //! * [`form`]: what states must share to be the same
 //!
 //! Each `always` has a `sometimes` beside it that shows that the danger was reached, and a variant
 //! that is wrong and must fail.
 
+pub(crate) mod alike;
 pub mod catalog;
 pub mod form;
 pub mod jobs;
