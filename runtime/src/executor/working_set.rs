@@ -387,19 +387,26 @@ impl View for Judging<'_> {
             return Ok(Vec::new());
         }
         let mut rows = Vec::new();
-        // Everything before `from` is known; the gap that `from` begins is, when `gap_known`.
-        let mut from = range.start.clone();
+        // Everything up to `last`, or before the range's start, is known; so is the gap that begins
+        // there, when `gap_known`.
+        let mut last: Option<&Key> = None;
+        let from = |last: Option<&Key>| match last {
+            Some(last) => successor(last),
+            None => range.start.clone(),
+        };
         let before = self.set.slots.range::<Key, _>(..&range.start).next_back();
         let mut gap_known = before.is_some_and(|(_, slot)| slot.gap_known);
         if let Some((_, slot)) = before.filter(|_| gap_known) {
             self.looked_at(slot);
         }
-        let missing = |from: Key, found: usize| {
-            Need::range(&(from..range.end.clone()), limit.saturating_sub(found))
+        let missing = |last: Option<&Key>, found: usize| {
+            let rest = from(last)..range.end.clone();
+            Need::range(&rest, limit.saturating_sub(found))
         };
         for (key, slot) in self.set.slots.range::<Key, _>(range.clone()) {
-            if (*key != from && !gap_known) || slot.value == Value::Unknown {
-                return Err(missing(from, rows.len()));
+            let is_next = gap_known || *key == from(last);
+            if !is_next || slot.value == Value::Unknown {
+                return Err(missing(last, rows.len()));
             }
             self.looked_at(slot);
             if let Value::Present(bytes) = &slot.value {
@@ -409,12 +416,12 @@ impl View for Judging<'_> {
                 }
             }
             gap_known = slot.gap_known;
-            from = successor(key);
+            last = Some(key);
         }
-        if gap_known || from >= range.end {
+        if gap_known || from(last) >= range.end {
             Ok(rows)
         } else {
-            Err(missing(from, rows.len()))
+            Err(missing(last, rows.len()))
         }
     }
 }
