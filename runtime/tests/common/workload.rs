@@ -208,9 +208,21 @@ pub fn limits() -> impl Strategy<Value = StageLimits> {
         prop_oneof![1..4000u64, Just(1 << 20)],
         any::<bool>(),
         proptest::option::weighted(0.3, 0..6000u64),
+        // Less, and more, than leases allow.
+        prop_oneof![Just(1_000), Just(3_333)],
     )
         .prop_map(
-            |(cache, commands, batch, read_ahead, interval, unflushed, is_durable, kept)| {
+            |(
+                cache,
+                commands,
+                batch,
+                read_ahead,
+                interval,
+                unflushed,
+                is_durable,
+                kept,
+                window,
+            )| {
                 StageLimits {
                     commands_max: 64,
                     command_bytes_max: 1 << 20,
@@ -219,7 +231,7 @@ pub fn limits() -> impl Strategy<Value = StageLimits> {
                     unflushed_bytes_max: unflushed,
                     cache_bytes_max: cache,
                     read_ahead_rows: read_ahead,
-                    proof_window: Millis::new(1_000),
+                    proof_window: Millis::new(window),
                     flush: FlushPolicy {
                         interval: Millis::new(interval),
                         bytes: 4 << 20,

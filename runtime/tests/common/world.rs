@@ -509,7 +509,7 @@ impl World {
         }
         let is_durable = decided.round <= self.store.durable_round;
         let is_proof_itself = !decided.decision.changes.is_empty() && is_durable;
-        self.check_proof(is_proof_itself)?;
+        self.check_proof(is_proof_itself, &reply)?;
         if let Reply::Leased(tasks) = reply {
             self.tasks.extend(tasks.into_iter().map(|task| task.id));
         }
@@ -523,12 +523,17 @@ impl World {
             .is_some_and(|at| u64::try_from(self.now - at).unwrap() > window)
     }
 
-    /// What a command wrote is its proof; any other answer needs one within the window.
-    fn check_proof(&self, is_proof_itself: bool) -> Checked {
+    /// What a command wrote is its proof; any other answer needs one within the window, and one that
+    /// says that a lease goes on needs one within a third of that lease.
+    fn check_proof(&self, is_proof_itself: bool, reply: &Reply) -> Checked {
         let age = self.now - self.evidence;
-        let is_fresh = u64::try_from(age).unwrap() <= self.limits.proof_window.get();
+        let mut window = self.limits.proof_window.get();
+        if matches!(reply, Reply::Extended { .. }) {
+            window = window.min(say::LEASE_MS / 3);
+        }
+        let is_fresh = u64::try_from(age).unwrap() <= window;
         check(Promise::Proof, is_proof_itself || is_fresh, || {
-            format!("answered {age} ms after the last evidence")
+            format!("answered {age} ms after the last evidence: {reply:?}")
         })
     }
 }

@@ -307,6 +307,7 @@ pub fn executor_quick() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::TookBack,
         Danger::CrashedUntold,
         Danger::LandedUnheard,
@@ -326,6 +327,7 @@ fn executor_rounds() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::TookBack,
         Danger::CrashedUntold,
         Danger::LandedUnheard,
@@ -347,6 +349,7 @@ fn executor_reports() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::TookBack,
         Danger::CrashedUntold,
         Danger::LandedUnheard,
@@ -365,6 +368,7 @@ fn executor_loads() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::ReadBesideWrites,
         Danger::LateLoad,
         Danger::Unreadable,
@@ -381,6 +385,7 @@ pub fn owners_quick() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::StaleRead,
         Danger::DeposedHeartbeat,
         Danger::DeposedByManifest,
@@ -398,6 +403,7 @@ fn owners_leases(clock: u8) -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::LateProof,
         Danger::StaleRead,
         Danger::DeposedHeartbeat,
@@ -418,6 +424,7 @@ fn owners_writes() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::StaleRead,
         Danger::LateAcknowledgement,
         Danger::LandedBeforeFence,
@@ -437,6 +444,7 @@ fn owners_reads() -> Shard {
         ..CALM
     };
     let dangers = &[
+        Danger::HangsOnOneThing,
         Danger::StaleRead,
         Danger::LateAcknowledgement,
         Danger::LandedUnheard,

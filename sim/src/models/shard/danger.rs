@@ -45,6 +45,8 @@ pub enum Danger {
     DeposedByManifest,
     /// Two workers were at one job.
     TwoAtWork,
+    /// A caller waited, and one thing alone was under way that could help.
+    HangsOnOneThing,
 }
 
 impl Danger {
@@ -67,6 +69,7 @@ impl Danger {
         Self::Fenced,
         Self::DeposedByManifest,
         Self::TwoAtWork,
+        Self::HangsOnOneThing,
     ];
 
     /// That it is met. A condition is a function without surroundings: hence one for each danger.
@@ -82,7 +85,7 @@ impl Danger {
         }
         of!(TookBack CrashedUntold LandedUnheard TooLate OutcomeUnknown ReadBesideWrites LateLoad
             Unreadable Unproven LateProof StaleRead DeposedHeartbeat LateAcknowledgement
-            LandedBeforeFence Fenced DeposedByManifest TwoAtWork)
+            LandedBeforeFence Fenced DeposedByManifest TwoAtWork HangsOnOneThing)
     }
 
     /// In words.
@@ -105,6 +108,7 @@ impl Danger {
             Self::Fenced => "a deposed owner's object was refused",
             Self::DeposedByManifest => "a deposed owner read that it is",
             Self::TwoAtWork => "two workers were at one job",
+            Self::HangsOnOneThing => "a caller waited for one thing alone",
         }
     }
 }

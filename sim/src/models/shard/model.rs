@@ -248,10 +248,14 @@ impl Model for Shard {
             Property::always(ALONE, |_, world| holds(world, Promise::Alone)),
             Property::always(AT_WORK, |_, world| holds(world, Promise::AtWork)),
             Property::always(RIGHTLY, |_, world| holds(world, Promise::Told)),
-            Property::always(WAITS, |_, world: &World| {
-                let mut owners = (0..SLOTS).filter_map(|slot| world.owner(slot));
-                world.broken.is_some()
-                    || owners.all(|owner| owner.calls.is_empty() || !owner.is_at_rest(world.now))
+            Property::always(WAITS, |model: &Self, world: &World| {
+                let owners = (0..SLOTS).filter_map(|slot| world.owner(slot));
+                let waited_for = owners.filter(|owner| !owner.calls.is_empty());
+                let mut things = waited_for.map(|owner| owner.under_way(world.now));
+                if things.clone().any(|things| things == Some(1)) {
+                    model.seen.hit(Danger::HangsOnOneThing);
+                }
+                world.broken.is_some() || things.all(|things| things != Some(0))
             }),
         ];
         properties.extend(self.dangers.iter().map(|danger| danger.sometimes()));

@@ -210,16 +210,17 @@ impl Owner {
         self.is_dirty || self.stage.look().next_deadline(at(now)) == Some(Millis::ZERO)
     }
 
-    /// Whether nothing is under way that could move it.
-    pub fn is_at_rest(&self, now: u8) -> bool {
-        !self.may_run(now)
-            && self.writing.is_none()
-            && self.unflushed.is_empty()
-            && self.putting.is_none()
-            && self.news.is_none()
-            && self.flush == Flush::None
-            && self.loads.is_empty()
-            && self.question.is_none()
+    /// How many things are under way that could move it; none if it can move on its own.
+    pub fn under_way(&self, now: u8) -> Option<usize> {
+        let things = [
+            self.writing.is_some(),
+            !self.unflushed.is_empty() || self.putting.is_some(),
+            self.news.is_some(),
+            self.flush != Flush::None,
+            !self.loads.is_empty(),
+            self.question.is_some(),
+        ];
+        (!self.may_run(now)).then(|| things.into_iter().filter(|is_there| *is_there).count())
     }
 
     /// Lets the stage decide, and decides the same over all rows. Yields what it puts out.
