@@ -9,6 +9,7 @@
 
 mod common;
 
+use common::limits::*;
 use common::{Shard, failure, ids, job, lease_job, limit_key, limited, policy, queue, success};
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
@@ -18,42 +19,14 @@ use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Reply, Task};
 use silo_core::shard::soft::Soft;
 use silo_core::table::codec::encode;
-use silo_core::table::job::JobKey;
-use silo_core::table::limit::{LimitName, LimitRow};
 use silo_core::table::line::{LineRow, Lines};
-use silo_core::table::state::{Position, Status};
+use silo_core::table::state::Status;
 use silo_core::table::{Table as _, TableId};
 use silo_core::types::limit::{LIMITS_MAX, check_limits};
 use silo_core::types::time::{Millis, Timestamp};
 
-fn limit(shard: &Shard, key: &str) -> Option<LimitRow> {
-    let name = LimitName {
-        tenant: common::tenant("t"),
-        key: limit_key(key),
-    };
-    shard.image().limits.get(&name).cloned()
-}
-
 fn held(shard: &Shard, key: &str) -> u32 {
-    limit(shard, key).map_or(0, |row| row.held)
-}
-
-fn is_parked(shard: &Shard, id: &str) -> bool {
-    matches!(shard.state(&job("t", id)).position, Position::Parked { .. })
-}
-
-fn is_ready(shard: &Shard, id: &str) -> bool {
-    matches!(shard.state(&job("t", id)).position, Position::Ready(_))
-}
-
-fn enqueue(shard: &mut Shard, ids: &[&str], limits: &[(&str, u32)]) {
-    for id in ids {
-        shard.enqueue(limited(id, limits));
-    }
-}
-
-fn succeed(shard: &mut Shard, task: &Task) {
-    assert_eq!(shard.report(&task.id, success()), Reply::Reported);
+    row(shard, key).map_or(0, |row| row.held)
 }
 
 /// Rows of tables that only limits use.
@@ -93,7 +66,7 @@ fn a_slot_is_taken_when_a_job_may_run_and_kept_until_it_is_over() {
     assert_eq!(held(&shard, "a"), 1, "leased");
     succeed(&mut shard, &task);
     assert_eq!(held(&shard, "a"), 0, "over");
-    assert_eq!(limit(&shard, "a"), None);
+    assert_eq!(row(&shard, "a"), None);
 }
 
 #[test]
@@ -218,7 +191,7 @@ fn a_job_with_a_late_start_holds_nothing_and_enters_as_if_it_came_then() {
         start_at: start,
         ..limited("late", &[("a", 1)])
     });
-    assert_eq!(limit(&shard, "a"), None);
+    assert_eq!(row(&shard, "a"), None);
     enqueue(&mut shard, &["now"], &[("a", 1)]);
     shard.pass(1000);
     assert!(is_ready(&shard, "now") && is_parked(&shard, "late"));
@@ -434,7 +407,7 @@ fn whoever_wants_both_has_them_before_whoever_came_later_for_one() {
 fn a_newcomer_stands_behind_those_that_are_still_to_be_looked_at() {
     let mut shard = with_a_rest_to_search();
     enqueue(&mut shard, &["newcomer"], &[("hot", 1000)]);
-    assert!(limit(&shard, "hot").unwrap().free() > 0);
+    assert!(row(&shard, "hot").unwrap().free() > 0);
     assert!(is_parked(&shard, "newcomer"));
     shard.settle();
     let order = ids(&shard.lease(1000)).join(" ");
@@ -503,85 +476,4 @@ fn what_one_command_does_not_come_to_is_left_for_ticks_and_nobody_is_forgotten()
     let ready = shard.lease(1000).len();
     assert_eq!(ready, many + 1);
     succeed(&mut shard, &holder);
-}
-
-#[test]
-fn a_job_that_was_set_aside_while_it_ran_gives_its_slots_back() {
-    let mut shard = Shard::new();
-    enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
-    let task = shard.lease_one();
-    shard.is_damaged = true;
-    let key: JobKey = job("t", "1");
-    shard.once_damaged.insert(key.clone());
-    let state = <silo_core::table::state::States as silo_core::table::Table>::key(&key);
-    shard.damage(&state);
-    shard.report(&task.id, success());
-    assert_eq!(shard.status(&key), Status::Quarantined);
-    shard.settle();
-    assert!(is_ready(&shard, "2"));
-    assert_eq!(held(&shard, "a"), 1);
-    assert_eq!(shard.restart(&key), Reply::Restarted);
-    assert!(is_parked(&shard, "1"), "and wants them again");
-}
-
-#[test]
-fn two_damaged_jobs_one_that_runs_and_one_that_waits_for_it_stop_nobody() {
-    let mut shard = Shard::new();
-    enqueue(&mut shard, &["1", "2", "3"], &[("a", 1)]);
-    let task = shard.lease_one();
-    shard.is_damaged = true;
-    for id in ["1", "2"] {
-        let key = job("t", id);
-        let state = <silo_core::table::state::States as silo_core::table::Table>::key(&key);
-        shard.once_damaged.insert(key);
-        shard.damage(&state);
-    }
-    shard.report(&task.id, success());
-    shard.settle();
-    for id in ["1", "2"] {
-        assert_eq!(shard.status(&job("t", id)), Status::Quarantined);
-    }
-    assert!(is_ready(&shard, "3"));
-}
-
-#[test]
-fn one_whose_state_is_lost_while_it_waits_is_passed_by() {
-    let mut shard = Shard::new();
-    enqueue(&mut shard, &["1", "2", "3"], &[("a", 1)]);
-    let task = shard.lease_one();
-    shard.is_damaged = true;
-    let key = job("t", "2");
-    shard.once_damaged.insert(key.clone());
-    let state = <silo_core::table::state::States as silo_core::table::Table>::key(&key);
-    shard.damage(&state);
-    succeed(&mut shard, &task);
-    assert_eq!(shard.status(&key), Status::Quarantined);
-    assert!(is_ready(&shard, "3"));
-}
-
-#[test]
-fn a_limit_whose_row_is_damaged_starts_nobody_and_stops_nothing_else() {
-    let mut shard = Shard::new();
-    enqueue(&mut shard, &["1", "2"], &[("a", 1), ("b", 1)]);
-    let task = shard.lease_one();
-    shard.is_damaged = true;
-    let name = LimitName {
-        tenant: common::tenant("t"),
-        key: limit_key("a"),
-    };
-    let row = <silo_core::table::limit::Limits as silo_core::table::Table>::key(&name);
-    shard.is_checked = false;
-    shard.damage(&row);
-    succeed(&mut shard, &task);
-    assert!(
-        is_parked(&shard, "2"),
-        "nobody knows whether there is a slot"
-    );
-    enqueue(&mut shard, &["3"], &[("b", 1)]);
-    enqueue(&mut shard, &["4"], &[("a", 1)]);
-    assert!(is_ready(&shard, "3"));
-    let state = shard.state(&job("t", "4")).position;
-    assert!(matches!(state, Position::Due(_)), "it tries again later");
-    shard.pass(5000);
-    assert_eq!(shard.cancel(&job("t", "2")), Reply::Cancelled);
 }
