@@ -12,12 +12,10 @@ use silo_runtime::proto::set_limit_request::Change;
 use silo_runtime::proto::{
     ClearLimit, Count, DropTenantHoldersRequest, DueBecause, EnqueueRequest, ExplainJobRequest,
     JobStatus, LeaseTasksRequest, LimitObstacle, LimitView, ListLimitsRequest, NotDue, PauseLimit,
-    ResumeLimit, SetLimitRequest, ShowLimitRequest, ShowLimitResponse, Task, WaitsForLimits,
+    ResumeLimit, SetLimitRequest, ShowLimitRequest, ShowLimitResponse, WaitsForLimits,
 };
 use silo_tests::limits::{done, ids, take, wants};
-use silo_tests::messages::{
-    GROUP, NIL, WORKER, enqueue, expedite, lease, limits, refused, report, success,
-};
+use silo_tests::messages::{GROUP, NIL, WORKER, enqueue, expedite, lease, limits, refused};
 use silo_tests::server::{Client, Server, Setup, Trouble};
 use tonic::Code;
 

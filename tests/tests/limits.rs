@@ -3,12 +3,10 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)]
 
-use silo_runtime::proto::{EnqueueRequest, LeaseTasksRequest, Limit, Task};
+use silo_runtime::proto::{EnqueueRequest, LeaseTasksRequest, Limit};
 use silo_tests::limits::{done, ids, take, wants};
-use silo_tests::messages::{
-    enqueue, get, import, lease, lease_one, limits, reason_id, refused, report, success,
-};
-use silo_tests::server::{Client, Server, Setup, Trouble};
+use silo_tests::messages::{enqueue, get, import, lease, lease_one, limits, reason_id, refused};
+use silo_tests::server::{Server, Setup, Trouble};
 use tonic::Code;
 
 #[silo::test]

@@ -1,5 +1,5 @@
-//! How soon the next in line is leased when its slot comes free, by a worker that waits for it; and,
-//! in turn with that, what one durable write takes.
+//! How soon the next in line is leased when its slot comes free, by a worker that waits for it;
+//! and, in turn with that, what one durable write takes.
 
 use std::collections::BTreeMap;
 use std::future::ready;
