@@ -343,8 +343,8 @@ pub(crate) struct LimitsArgs {
 /// A store that is far away.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct DelayArgs {
-    /// Let every read of the store take so many milliseconds longer, at most 10000. Only with
-    /// --target in-process and --store memory.
+    /// Let every read of the store take so many milliseconds longer, at most 10000. Only a store
+    /// in memory of this process can be made slower.
     #[arg(long, value_name = "MS", env = "SILO_BENCH_READ_DELAY", default_value_t = 0,
           value_parser = value_parser!(u64).range(0..=10_000), conflicts_with = "server")]
     pub(crate) read_delay: u64,
