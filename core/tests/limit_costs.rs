@@ -12,17 +12,12 @@ mod common;
 use std::cell::Cell;
 
 use bytes::Bytes;
+use common::limits::enqueue;
 use common::{Shard, job, limited, success};
 use silo_core::shard::decide;
 use silo_core::shard::reply::Reply;
 use silo_core::shard::view::{Need, Rows, View};
 use silo_core::table::key::{Key, KeyRange};
-
-fn enqueue(shard: &mut Shard, ids: &[&str], limits: &[(&str, u32)]) {
-    for id in ids {
-        shard.enqueue(limited(id, limits));
-    }
-}
 
 /// One that parks alone in its line writes three rows of its own, and up to six of its line.
 #[test]

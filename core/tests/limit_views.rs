@@ -68,6 +68,37 @@ fn limits_are_listed_in_pages_with_who_waits() {
     assert_eq!(keys(&page(&mut shard, "", Some("mail/bb"), 0)), ["print"]);
 }
 
+/// Not the oldest of all: the oldest of the priority that is the next.
+#[test]
+fn of_those_that_wait_the_first_in_order_is_listed_and_since_when() {
+    let mut shard = Shard::new();
+    enqueue(&mut shard, &["holds"], &[("a", 1)]);
+    let first = |shard: &mut Shard| {
+        let first = page(shard, "a", None, 1).limits.remove(0).first;
+        let first = first.expect("somebody waits");
+        let since = first.since.as_millis() - common::START;
+        (first.job.to_string(), since)
+    };
+    for (at, id, priority, others) in [
+        (10, "low", 50, &[][..]),
+        (20, "1", 10, &[]),
+        (30, "2", 10, &[("b", 1)]),
+    ] {
+        shard.now = common::START + at;
+        let limits = [&[("a", 1)], others].concat();
+        shard.enqueue(Enqueue {
+            queue: queue("g", priority),
+            ..limited(id, &limits)
+        });
+    }
+    assert_eq!(first(&mut shard), ("1".to_owned(), 20));
+    shard.now = common::START + 40;
+    shard.cancel(&job("t", "1"));
+    assert_eq!(first(&mut shard), ("2".to_owned(), 30), "of another line");
+    shard.expedite(&job("t", "low"));
+    assert_eq!(first(&mut shard), ("low".to_owned(), 40));
+}
+
 #[test]
 fn of_many_lines_at_least_so_many_are_told_to_wait() {
     let mut shard = Shard::new();

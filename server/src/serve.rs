@@ -22,6 +22,7 @@ use silo_runtime::service;
 use silo_runtime::service::listener::Listener;
 use silo_runtime::service::profile::Profilers;
 use silo_runtime::service::tls::files::TlsError;
+use silo_runtime::storage::backend::Storage;
 use silo_runtime::storage::clock::SystemWallClock;
 use silo_runtime::storage::error::StorageError;
 use thiserror::Error;
@@ -245,6 +246,15 @@ pub(crate) async fn open(
     let storage = silo_cloud::open::open(&config.database, environment)
         .await
         .map_err(ServeError::Storage)?;
+    open_on(storage, config, bound).await
+}
+
+/// Begins to open the shards of this storage.
+pub(crate) async fn open_on(
+    storage: Storage,
+    config: &Config,
+    bound: SocketAddr,
+) -> Result<Arc<Node>, ServeError> {
     let metrics = Metrics::default();
     let lease_default = Millis::new(config.leases.default_ms.into());
     let advertised = config.server.advertised_grpc_addr.clone();

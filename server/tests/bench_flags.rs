@@ -87,6 +87,38 @@ fn it_does_as_much_as_it_is_told() {
     );
 }
 
+#[silo::test]
+fn a_store_is_as_slow_as_it_is_told() {
+    let here = [
+        "--target",
+        "in-process",
+        "--store",
+        "memory",
+        "--shards",
+        "1",
+    ];
+    let line = "limits --waiters 3 --duration 9";
+    let slow = shown(&format!("{line} --read-delay 200 --write-delay 30"), &here);
+    let result = &slow["results"][0];
+    assert_eq!(result["parameters"]["read_delay_ms"], 200);
+    assert_eq!(result["parameters"]["write_delay_ms"], 30);
+    for what in ["write", "reported", "hand_over"] {
+        let fastest = result["latency_ms"][what]["p50"].as_f64().unwrap();
+        assert!(fastest >= 30.0, "{what}: {result:#}");
+    }
+    // Opening a shard reads.
+    let began = Instant::now();
+    shown(&format!("{line} --read-delay 500"), &here);
+    assert!(began.elapsed().as_millis() >= 1000, "two reads");
+    for place in [&["--store", "memory"][..], &["--target", "in-process"]] {
+        for flag in ["--read-delay", "--write-delay"] {
+            let refused = bench(&format!("{line} {flag} 1"), place);
+            assert_eq!(refused.code, Some(1), "{refused:?}");
+            assert_eq!(refused.errors()[0]["code"], "silo::bench::not_slow");
+        }
+    }
+}
+
 /// What is in the flags that make it, as it tells.
 #[silo::test]
 fn it_tells_what_it_was_made_with() {

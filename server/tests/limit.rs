@@ -73,6 +73,10 @@ fn limits_are_listed_filtered_and_cut_off() {
         lines,
         ["KEY HELD SLOTS WAITING", "mail 2 2 3", "print 1 1 0"]
     );
+    assert!(text.contains("  FIRST SINCE  "), "{text}");
+    let (mail_line, print_line) = (text.lines().nth(1), text.lines().nth(2));
+    let year = |line: Option<&str>| line.unwrap().contains("  20");
+    assert!(year(mail_line) && !year(print_line), "{text}");
     worked(&served);
     let none = served.run(&["limit", "list"]).well();
     assert_eq!(none, "no limit is in use or set");
@@ -100,6 +104,7 @@ fn a_limit_is_shown_with_its_jobs() {
         "key           mail",
         "held          2 of 2",
         "waiting       3",
+        "first waits   3",
     ] {
         assert!(text.lines().any(|it| it == line), "{line:?} in:\n{text}");
     }

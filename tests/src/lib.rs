@@ -9,11 +9,13 @@
 //! * [`anything`]: messages that say anything, by the contract itself
 //! * [`damaged`]: rows changed behind a server's back
 //! * [`messages`]: requests with little to say, to be changed where a test wants it
+//! * [`limits`]: jobs with limits: taking them, all that may run, and their end
 
 pub mod anything;
 pub mod book;
 pub mod certificates;
 pub mod damaged;
+pub mod limits;
 pub mod load;
 pub mod messages;
 pub mod raw;

@@ -12,38 +12,12 @@ use silo_runtime::proto::set_limit_request::Change;
 use silo_runtime::proto::{
     ClearLimit, Count, DropTenantHoldersRequest, DueBecause, EnqueueRequest, ExplainJobRequest,
     JobStatus, LeaseTasksRequest, LimitObstacle, LimitView, ListLimitsRequest, NotDue, PauseLimit,
-    ResumeLimit, SetLimitRequest, ShowLimitRequest, ShowLimitResponse, Task, WaitsForLimits,
+    ResumeLimit, SetLimitRequest, ShowLimitRequest, ShowLimitResponse, WaitsForLimits,
 };
-use silo_tests::messages::{
-    GROUP, NIL, WORKER, enqueue, expedite, lease, limits, refused, report, success,
-};
+use silo_tests::limits::{done, ids, take, wants};
+use silo_tests::messages::{GROUP, NIL, WORKER, enqueue, expedite, lease, limits, refused};
 use silo_tests::server::{Client, Server, Setup, Trouble};
 use tonic::Code;
-
-/// Takes a job that wants slots of these.
-async fn wants(c: &mut Client, id: &str, of: &[(&str, u32)]) -> Result<(), Trouble> {
-    let limits = limits(of);
-    let job = EnqueueRequest {
-        limits,
-        ..enqueue(id)
-    };
-    c.enqueue(job).await?;
-    Ok(())
-}
-
-/// All tasks that there are.
-async fn take(c: &mut Client) -> Result<Vec<Task>, Trouble> {
-    Ok(c.lease_tasks(lease(100)).await?.into_inner().tasks)
-}
-
-async fn done(c: &mut Client, task: &Task) -> Result<(), Trouble> {
-    c.report_outcome(report(task, success())).await?;
-    Ok(())
-}
-
-fn ids(tasks: &[Task]) -> Vec<&str> {
-    tasks.iter().map(|task| task.job_id.as_str()).collect()
-}
 
 /// Says something of a limit.
 async fn set(c: &mut Client, key: &str, change: Change) -> Result<(), Trouble> {

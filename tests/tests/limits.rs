@@ -3,37 +3,11 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)]
 
-use silo_runtime::proto::{EnqueueRequest, LeaseTasksRequest, Limit, Task};
-use silo_tests::messages::{
-    enqueue, get, import, lease, lease_one, limits, reason_id, refused, report, success,
-};
-use silo_tests::server::{Client, Server, Setup, Trouble};
+use silo_runtime::proto::{EnqueueRequest, LeaseTasksRequest, Limit};
+use silo_tests::limits::{done, ids, take, wants};
+use silo_tests::messages::{enqueue, get, import, lease, lease_one, limits, reason_id, refused};
+use silo_tests::server::{Server, Setup, Trouble};
 use tonic::Code;
-
-/// Takes a job that wants slots of these.
-async fn wants(c: &mut Client, id: &str, of: &[(&str, u32)]) -> Result<(), Trouble> {
-    let limits = limits(of);
-    let job = EnqueueRequest {
-        limits,
-        ..enqueue(id)
-    };
-    c.enqueue(job).await?;
-    Ok(())
-}
-
-/// All tasks that there are.
-async fn take(c: &mut Client) -> Result<Vec<Task>, Trouble> {
-    Ok(c.lease_tasks(lease(100)).await?.into_inner().tasks)
-}
-
-async fn done(c: &mut Client, task: &Task) -> Result<(), Trouble> {
-    c.report_outcome(report(task, success())).await?;
-    Ok(())
-}
-
-fn ids(tasks: &[Task]) -> Vec<&str> {
-    tasks.iter().map(|task| task.job_id.as_str()).collect()
-}
 
 #[silo::test]
 async fn no_more_run_at_once_than_a_limit_says_and_all_run() -> Result<(), Trouble> {

@@ -60,7 +60,8 @@ pub struct LimitView {
     /// Jobs that wait because this limit has no slot for them. One that wants several limits is
     /// counted at the one that it waits for now.
     pub waiting: Count,
-    /// The first of those that wait.
+    /// The first of those that wait, in the order in which they are looked at. None of its
+    /// priority has waited longer, unless some were expedited; of others some may.
     pub first: Option<FirstWaiter>,
     /// So many lines have a slot kept for them.
     pub tickets: u32,
@@ -73,7 +74,7 @@ pub struct LimitView {
 pub struct FirstWaiter {
     /// Which job.
     pub job: JobId,
-    /// Since when it waits.
+    /// When it began to wait, or was expedited.
     pub since: Timestamp,
 }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use object_store::ObjectStore;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use slatedb::admin::{Admin, AdminBuilder};
 use slatedb::config::Settings;
 use slatedb::db_cache::DbCache;
@@ -114,6 +116,25 @@ impl Storage {
             store: counting(self.store),
             log_store: self.log_store.map(counting),
             recorder: Some(Arc::new(metrics.slatedb().clone())),
+            ..self
+        }
+    }
+
+    /// The same storage, of which every read and every write takes so much longer: as one that is
+    /// far away. Not for files: the library cannot slow them down.
+    #[must_use]
+    pub fn slowed(self, reads: Duration, writes: Duration) -> Self {
+        let waits = ThrottleConfig {
+            wait_get_per_call: reads,
+            wait_list_per_call: reads,
+            wait_list_with_delimiter_per_call: reads,
+            wait_put_per_call: writes,
+            ..ThrottleConfig::default()
+        };
+        let slow = |store| -> Arc<dyn ObjectStore> { Arc::new(ThrottledStore::new(store, waits)) };
+        Self {
+            store: slow(self.store),
+            log_store: self.log_store.map(slow),
             ..self
         }
     }

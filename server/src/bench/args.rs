@@ -323,10 +323,15 @@ pub(crate) struct QueueArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LimitsArgs {
     /// Let so many jobs wait in line for one slot, at most 10000000, and end one after the other:
-    /// for half of the time as many without a limit, to compare.
+    /// for a third of the time as many without a limit, to compare; for a third while the next
+    /// worker waits already; for a third by one worker.
     #[arg(long, value_name = "N", env = "SILO_BENCH_WAITERS",
           value_parser = value_parser!(u64).range(1..=10_000_000))]
     pub(crate) waiters: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) delays: DelayArgs,
+
     #[command(flatten)]
     pub(crate) amount: AmountArgs,
     #[command(flatten)]
@@ -335,8 +340,23 @@ pub(crate) struct LimitsArgs {
     pub(crate) place: PlaceArgs,
 }
 
-/// Jobs without and with a limit share the time of a benchmark.
-pub(crate) const WAITERS_DURATION_PARTS: u32 = 2;
+/// A store that is far away.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct DelayArgs {
+    /// Let every read of the store take so many milliseconds longer, at most 10000. Only a store
+    /// in memory of this process can be made slower.
+    #[arg(long, value_name = "MS", env = "SILO_BENCH_READ_DELAY", default_value_t = 0,
+          value_parser = value_parser!(u64).range(0..=10_000), conflicts_with = "server")]
+    pub(crate) read_delay: u64,
+
+    /// The same for every write.
+    #[arg(long, value_name = "MS", env = "SILO_BENCH_WRITE_DELAY", default_value_t = 0,
+          value_parser = value_parser!(u64).range(0..=10_000), conflicts_with = "server")]
+    pub(crate) write_delay: u64,
+}
+
+/// Jobs without a limit, those that are handed over and those in line share the time.
+pub(crate) const WAITERS_DURATION_PARTS: u32 = 3;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NoisyArgs {
@@ -374,6 +394,12 @@ pub(crate) struct IdleArgs {
     pub(crate) place: PlaceArgs,
 }
 
+impl DelayArgs {
+    pub(crate) const fn are_none(self) -> bool {
+        self.read_delay == 0 && self.write_delay == 0
+    }
+}
+
 impl What {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
@@ -404,6 +430,12 @@ impl PlaceArgs {
     /// Whether a server is measured that somebody else runs.
     pub(crate) fn is_elsewhere(&self) -> bool {
         !self.connect.server.is_empty()
+    }
+
+    /// Whether the data is in memory of this process.
+    pub(crate) fn is_memory_here(&self) -> bool {
+        let is_here = self.target == Target::InProcess && !self.is_elsewhere();
+        is_here && self.store == Store::Memory
     }
 
     /// Whether the disk confirms writes. None where there is no disk, or it is not ours to say.

@@ -3,6 +3,7 @@
 //! * [`args`]: its flags
 //! * [`enqueue`], [`lifecycle`], [`latency`], [`claim`], [`limits`], [`noisy`], [`idle`]: the
 //!   benchmarks, each on a server of its own
+//! * [`handover`]: a part of [`limits`]: a slot goes from one job to the next
 //! * [`site`], [`own`]: that server, and [`probe`]: what it costs
 //! * [`loader`]: calls, over gRPC or without; [`crew`]: who makes them
 //! * [`ledger`]: that no job is lost or runs twice
@@ -15,6 +16,7 @@ mod claim;
 mod crew;
 mod enqueue;
 mod faults;
+mod handover;
 mod idle;
 mod latency;
 mod ledger;
@@ -78,6 +80,12 @@ pub(crate) enum BenchError {
     #[error("the server that was to be measured was not ready in time; it said:\n{said}")]
     #[diagnostic(code(silo::bench::late))]
     Late { said: String },
+    #[error("only a store in memory of this process can be made slower")]
+    #[diagnostic(
+        code(silo::bench::not_slow),
+        help("--read-delay and --write-delay need --target in-process and --store memory")
+    )]
+    NotSlow,
     #[error("cannot read the server's metrics at {url}")]
     #[diagnostic(
         code(silo::bench::metrics),

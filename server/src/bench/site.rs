@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use silo_cloud::environment::Environment;
 use silo_runtime::node::Node;
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tonic::transport::Endpoint;
 
 use crate::bench::BenchError;
-use crate::bench::args::{PlaceArgs, Store, Target};
+use crate::bench::args::{DelayArgs, PlaceArgs, Store, Target};
 use crate::bench::loader::direct::Direct;
 use crate::bench::loader::limits::Limits;
 use crate::bench::loader::payload::Payloads;
@@ -27,7 +27,7 @@ use crate::bench::stop::Stop;
 use crate::config::Config;
 use crate::connect::Connect;
 use crate::observe::registry::registry;
-use crate::serve::{ServeError, open};
+use crate::serve::{ServeError, open_on};
 
 /// How long jobs stay that have ended, on a server that is not the benchmark's own.
 const KEPT_MS: u64 = 60_000;
@@ -38,6 +38,15 @@ pub(crate) struct Site {
     pub(crate) loader: Arc<Loader>,
     probe: Probe,
     server: Server,
+}
+
+/// What some benchmarks want otherwise than others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Special {
+    /// Which limits jobs carry.
+    pub(crate) limits: Limits,
+    /// How much longer the store takes. Only in memory of this process.
+    pub(crate) delays: Option<DelayArgs>,
 }
 
 /// What is there to be ended.
@@ -65,10 +74,11 @@ impl Site {
         tenants_default: u32,
         stop: &Stop,
     ) -> Result<Self, BenchError> {
-        Self::open_with(place, payload_bytes, tenants_default, Limits::None, stop).await
+        let special = Special::default();
+        Self::open_with(place, payload_bytes, tenants_default, special, stop).await
     }
 
-    /// The same, for jobs that carry limits.
+    /// The same, where something is special.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -76,11 +86,14 @@ impl Site {
         place: &PlaceArgs,
         payload_bytes: u32,
         tenants_default: u32,
-        limits: Limits,
+        special: Special,
         stop: &Stop,
     ) -> Result<Self, BenchError> {
+        if special.delays.is_some() && !place.is_memory_here() {
+            return Err(BenchError::NotSlow);
+        }
         tokio::select! {
-            site = Self::find(place, payload_bytes, tenants_default, limits) => site,
+            site = Self::find(place, payload_bytes, tenants_default, special) => site,
             () = stop.over() => Err(BenchError::NotBegun),
         }
     }
@@ -89,13 +102,13 @@ impl Site {
         place: &PlaceArgs,
         payload_bytes: u32,
         tenants_default: u32,
-        limits: Limits,
+        special: Special,
     ) -> Result<Self, BenchError> {
         let tenants = place.tenant_names(tenants_default);
         let orders = Orders {
             group: group(),
             payloads: Payloads::new(payload_bytes),
-            limits,
+            limits: special.limits,
             kept_ms: place.is_elsewhere().then_some(KEPT_MS),
             tenants,
         };
@@ -117,7 +130,7 @@ impl Site {
             .map_err(BenchError::Folder)?;
         match place.target {
             Target::OwnServer => Self::own(place, &config, folder, orders).await,
-            Target::InProcess => Self::here(&config, folder, orders).await,
+            Target::InProcess => Self::here(&config, folder, orders, special).await,
         }
     }
 
@@ -149,13 +162,25 @@ impl Site {
         })
     }
 
-    async fn here(config: &Path, folder: TempDir, orders: Orders) -> Result<Self, BenchError> {
+    async fn here(
+        config: &Path,
+        folder: TempDir,
+        orders: Orders,
+        special: Special,
+    ) -> Result<Self, BenchError> {
         // Our own file, without variables, on local files or in memory.
         let nothing = Environment::default();
         let config = Config::load(Some(config), &nothing)?;
         // Nobody calls: it is only what the node would tell clients.
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7450));
-        let node = open(&config, &nothing, addr).await?;
+        let mut storage = silo_cloud::open::open(&config.database, &nothing)
+            .await
+            .map_err(ServeError::Storage)?;
+        if let Some(delays) = special.delays {
+            let [reads, writes] = [delays.read_delay, delays.write_delay];
+            storage = storage.slowed(Duration::from_millis(reads), Duration::from_millis(writes));
+        }
+        let node = open_on(storage, &config, addr).await?;
         node.opened().await.map_err(ServeError::Lost)?;
         Ok(Self {
             loader: Arc::new(Loader::direct(Direct::new(Arc::clone(&node)), orders)),
@@ -210,7 +235,7 @@ impl Site {
 #[derive(Debug)]
 pub(crate) struct Meter {
     server: Option<Snapshot>,
-    loader: Option<std::time::Duration>,
+    loader: Option<Duration>,
     pub(crate) began: Instant,
 }
 

@@ -88,6 +88,12 @@ pub(crate) enum Timed {
     CycleInLine,
     /// Until the next in line is leased, since the slot's last holder was done.
     NextInLine,
+    /// A job joins the line, and nothing else happens: one durable write.
+    Write,
+    /// The slot's holder is reported while the next worker waits: until that is acknowledged.
+    Reported,
+    /// From the same moment until that worker has the next in line.
+    HandOver,
     /// What is not timed.
     Skipped,
 }
@@ -107,6 +113,9 @@ impl Timed {
             Self::CycleFree => "without a limit",
             Self::CycleInLine => "in line",
             Self::NextInLine => "next in line",
+            Self::Write => "one write",
+            Self::Reported => "reported",
+            Self::HandOver => "handed over",
             Self::Skipped => "not timed",
         }
     }

@@ -1,11 +1,9 @@
-//! `silo limit`: what operators ask of limits. One file for each command, and [`view`]: a limit and
-//! its jobs as they are shown.
+//! `silo limit`: what operators ask of limits. One file for each command, but [`one`] for those
+//! that say one word of a limit, and [`view`]: a limit and its jobs as they are shown.
 
-mod clear;
 mod list;
-mod pause;
+mod one;
 mod recount;
-mod resume;
 mod set;
 mod show;
 pub(crate) mod view;
@@ -25,9 +23,12 @@ pub(crate) enum Limit {
     List(list::Args),
     Show(show::Args),
     Set(set::Args),
-    Clear(clear::Args),
-    Pause(pause::Args),
-    Resume(resume::Args),
+    /// Give a limit as many slots again as enqueues say.
+    Clear(one::Args),
+    /// Give nobody a slot of a limit until it is resumed; what holds one goes on.
+    Pause(one::Args),
+    /// Give out slots again of a limit that was paused.
+    Resume(one::Args),
     Recount(recount::Args),
 }
 
@@ -46,18 +47,9 @@ pub(crate) fn run(limit: Limit, output: Output) -> miette::Result<Exit> {
             .connect
             .clone()
             .run(async |it| args.run(it, output).await),
-        Limit::Clear(args) => args
-            .connect
-            .clone()
-            .run(async |it| args.run(it, output).await),
-        Limit::Pause(args) => args
-            .connect
-            .clone()
-            .run(async |it| args.run(it, output).await),
-        Limit::Resume(args) => args
-            .connect
-            .clone()
-            .run(async |it| args.run(it, output).await),
+        Limit::Clear(args) => args.run(output, (LimitChange::Clear, "clear", "cleared")),
+        Limit::Pause(args) => args.run(output, (LimitChange::Pause, "pause", "paused")),
+        Limit::Resume(args) => args.run(output, (LimitChange::Resume, "resume", "resumed")),
         Limit::Recount(args) => args
             .connect
             .clone()

@@ -79,7 +79,7 @@ impl LimitView {
     }
 
     pub(crate) const HEADER: [&'static str; 6] =
-        ["KEY", "HELD", "SLOTS", "WAITING", "SINCE", "OPERATOR"];
+        ["KEY", "HELD", "SLOTS", "WAITING", "FIRST SINCE", "OPERATOR"];
 
     pub(crate) fn row(&self) -> [String; 6] {
         [
@@ -102,6 +102,8 @@ impl LimitView {
             ("enqueues say", Some(self.max_concurrency.to_string())),
             ("operator", said),
             ("waiting", Some(self.waiting.text())),
+            ("first waits", self.first_waiting_id.clone()),
+            ("since", self.first_waits_since_ms.map(shown)),
             ("tickets", tickets),
         ])
     }

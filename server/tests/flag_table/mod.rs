@@ -520,6 +520,11 @@ pub(crate) const OWN: &[Row] = &[
         "bench_flags::it_does_as_much_as_it_is_told",
     ),
     (
+        LIMITS,
+        &["--read-delay", "--write-delay"],
+        "bench_flags::a_store_is_as_slow_as_it_is_told",
+    ),
+    (
         NOISY,
         &["--backlog"],
         "bench_flags::it_does_as_much_as_it_is_told",
