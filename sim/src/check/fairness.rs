@@ -1,6 +1,7 @@
-//! Turns. While a tenant has ready jobs in a task group, no other one gets more than two tasks of
-//! it before this one gets its next: one for each turn of the ring, and one for where its turn
-//! stood. Within a tenant tasks go out in order.
+//! Turns. While a tenant has ready jobs in a task group that may be leased, no other one gets more
+//! tasks of it than its weight says before this one gets its next: one turn of the ring. A weight
+//! that is changed meanwhile counts as the highest that it was when a task went out. Within a
+//! tenant tasks go out in order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,11 +23,8 @@ use crate::check::{Checked, Promise, ensure};
 use crate::cover::{Cover, Mark};
 use crate::world::event::ProcessId;
 
-/// Tasks that another tenant may get while one waits.
-const TURNS_MAX: u32 = 2;
-
-/// Tasks that others got while a tenant waited for its turn.
-type Passed = BTreeMap<Tenant, u32>;
+/// Tasks that others got while a tenant waited for its turn, and what they weighed at the most.
+type Passed = BTreeMap<Tenant, (u32, u32)>;
 
 /// Whose turn it is, by process.
 #[derive(Debug, Default)]
@@ -83,7 +81,9 @@ impl Fairness {
             }
             for task in tasks {
                 self.checked += 1;
-                served(waiting, &lease.group, &task.id.tenant)?;
+                let tenant = &task.id.tenant;
+                let weight = shadow.settings.weight(tenant, &lease.weights);
+                served(waiting, &lease.group, (tenant, weight), cover)?;
             }
             in_order(shadow.rows(), &lease.group, tasks)?;
         }
@@ -97,17 +97,22 @@ impl Fairness {
 fn served(
     waiting: &mut BTreeMap<(TaskGroup, Tenant), Passed>,
     group: &TaskGroup,
-    tenant: &Tenant,
+    (tenant, weight): (&Tenant, u32),
+    cover: &mut Cover,
 ) -> Checked {
     for ((of, waiter), passed) in waiting.iter_mut().filter(|((of, _), _)| of == group) {
         if waiter == tenant {
             passed.clear();
             continue;
         }
-        let count = passed.entry(tenant.clone()).or_default();
+        let (count, most) = passed.entry(tenant.clone()).or_default();
         *count += 1;
-        ensure(*count <= TURNS_MAX, Promise::Fairness, || {
-            format!("{waiter} waits in {of}, and {tenant} got {count} tasks meanwhile")
+        *most = weight.max(*most);
+        if *count > 1 {
+            cover.hit(Mark::LongTurn);
+        }
+        ensure(*count <= *most, Promise::Fairness, || {
+            format!("{waiter} waits in {of}, and {tenant} of {most} got {count} tasks meanwhile")
         })?;
     }
     Ok(())

@@ -140,6 +140,11 @@ impl TouchedLimits {
         self.lines.insert(name, row);
     }
 
+    /// The limits that are touched.
+    pub fn names(&self) -> impl Iterator<Item = &LimitName> {
+        self.limits.keys()
+    }
+
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.lines.is_empty()
@@ -455,6 +460,9 @@ fn see_limit(
         cover.hit(Mark::SearchLeftRest);
     }
     if let (Some(before), Some(after)) = (before, after) {
+        if after.is_set() && (after.held, after.lines) == (0, 0) && before.held > 0 {
+            cover.hit(Mark::SetOfUnused);
+        }
         let is_over = |row: &LimitRow| row.slots() > 0 && row.held > row.slots();
         if is_over(after) && !is_over(before) {
             cover.hit(Mark::LoweredBelowHeld);

@@ -13,10 +13,12 @@ use silo_core::table::due::{DueKey, Dues};
 use silo_core::table::expiry::Expiries;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::Key;
+use silo_core::table::limit::Limits;
 use silo_core::table::line::{WaiterKey, Waiters};
 use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use silo_core::table::ready::{Readies, ReadyKey};
 use silo_core::table::running::Runnings;
+use silo_core::table::singleton::{PausedQueues, PausedQueuesKey};
 use silo_core::table::state::{Position, StateRow, States};
 use silo_core::table::tenant::{Tallies, Tenants};
 use silo_core::table::{Table, TableId};
@@ -25,6 +27,7 @@ use silo_core::types::tenant::Tenant;
 use silo_runtime::executor::trace::Decided;
 
 use crate::check::limits::TouchedLimits;
+use crate::check::settings::Settings;
 use crate::check::shadow::{Changed, Life};
 use crate::check::{Checked, Promise, Violation, ensure};
 use crate::cover::Cover;
@@ -72,6 +75,22 @@ impl Touched {
     /// Each with its states.
     pub fn states(&self) -> impl Iterator<Item = (&JobKey, &Job)> + Clone {
         self.jobs.iter()
+    }
+
+    /// The rows of limits and tenants say what operators have said of them.
+    ///
+    /// # Errors
+    /// [`Violation`] when one does not.
+    pub fn is_as_set(&self, rows: &Rows, settings: &Settings) -> Checked {
+        for name in self.limits.names() {
+            let row = read::<Limits>(rows, &Limits::key(name));
+            settings.is_of_limit(name, row.as_ref())?;
+        }
+        for tenant in self.tallies.keys() {
+            let row = read::<Tenants>(rows, &Tenants::key(tenant));
+            settings.is_of_tenant(tenant, &row.unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     /// Their names, and what the decision means to them.
@@ -205,6 +224,7 @@ fn take(
         Some(
             TableId::Limit | TableId::Line | TableId::Parked | TableId::Ticket | TableId::Admit,
         ) => {}
+        Some(TableId::Singleton) if *bytes == PausedQueues::key(&PausedQueuesKey) => {}
         Some(TableId::Quarantine | TableId::Singleton) | None => {
             return Err(format!("nothing here writes {bytes:?}"));
         }

@@ -24,7 +24,13 @@ fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timesta
     let mut violations = Vec::new();
     for (name, row) in &after.limits {
         let held = before.limits.get(name).map_or(0, |row| row.held);
-        let slots = row.slots().max(most_said(command, name));
+        // What an operator has set goes before what any job says.
+        let said = if row.is_set() {
+            0
+        } else {
+            most_said(command, name)
+        };
+        let slots = row.slots().max(said);
         if row.held > held && row.held > slots {
             violations.push(format!(
                 "{name:?}: {held} held, then {}, of {slots}",
