@@ -1,7 +1,8 @@
 //! Turns. While a tenant has ready jobs in a task group that may be leased, no other one gets more
-//! tasks of it than its weight says before this one gets its next: one turn of the ring. A weight
-//! that is changed meanwhile counts as the highest that it was when a task went out. Within a
-//! tenant tasks go out in order.
+//! tasks of it than its weight says before this one gets its next: one turn of the ring; and nobody
+//! else gets a task in the middle of a turn of a tenant that has ready jobs all the time. A weight
+//! that is changed meanwhile counts as the highest, or the lowest, that it was when a task went
+//! out. Within a tenant tasks go out in order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -29,8 +30,25 @@ type Passed = BTreeMap<Tenant, (u32, u32)>;
 /// Whose turn it is, by process.
 #[derive(Debug, Default)]
 pub struct Fairness {
-    waiting: BTreeMap<ProcessId, BTreeMap<(TaskGroup, Tenant), Passed>>,
+    rings: BTreeMap<ProcessId, Rings>,
     checked: u64,
+}
+
+/// What is known of the turns of one process.
+#[derive(Debug, Default)]
+struct Rings {
+    waiting: BTreeMap<(TaskGroup, Tenant), Passed>,
+    /// Whose turn it is of each task group, as far as somebody has begun one.
+    turns: BTreeMap<TaskGroup, Turn>,
+}
+
+/// A turn that has begun.
+#[derive(Debug)]
+struct Turn {
+    of: Tenant,
+    got: u32,
+    /// What the tenant weighed at the least.
+    least: u32,
 }
 
 impl Fairness {
@@ -41,7 +59,7 @@ impl Fairness {
 
     /// The ring of a process was lost.
     pub fn reset(&mut self, process: ProcessId) {
-        self.waiting.remove(&process);
+        self.rings.remove(&process);
     }
 
     /// A decision: who got something, and who waits from now on.
@@ -58,7 +76,7 @@ impl Fairness {
         if !shadow.is_recovered() {
             return Ok(());
         }
-        let waiting = self.waiting.entry(process).or_default();
+        let rings = self.rings.entry(process).or_default();
         let mut begins = Vec::new();
         for change in &decided.decision.changes {
             let Ok(tenant) = Tenants::read_key(&change.key) else {
@@ -68,14 +86,13 @@ impl Fairness {
                 .value
                 .as_ref()
                 .and_then(|v| Tenants::read_row(v).ok());
-            let groups = row.map(|row| row.groups()).unwrap_or_default();
-            waiting.retain(|(group, of), _| *of != tenant || groups.contains(group));
-            begins.extend(groups.into_iter().map(|group| (group, tenant.clone())));
+            begins.push((tenant, row.map(|row| row.groups()).unwrap_or_default()));
         }
+        rings.leave(&begins);
         if let (Command::Lease(lease), Reply::Leased(tasks)) =
             (&decided.command, &decided.decision.reply)
         {
-            let waiters = waiting.keys().filter(|(group, _)| *group == lease.group);
+            let waiters = rings.waiting.keys().filter(|(of, _)| *of == lease.group);
             if waiters.count() > 1 && !tasks.is_empty() {
                 cover.hit(Mark::SharedOut);
             }
@@ -83,39 +100,86 @@ impl Fairness {
                 self.checked += 1;
                 let tenant = &task.id.tenant;
                 let weight = shadow.settings.weight(tenant, &lease.weights);
-                served(waiting, &lease.group, (tenant, weight), cover)?;
+                rings.served(&lease.group, (tenant, weight), cover)?;
             }
             in_order(shadow.rows(), &lease.group, tasks)?;
+            // Whoever had its last job leased begins anew when it comes back.
+            rings.leave(&begins);
         }
-        for turn in begins {
-            waiting.entry(turn).or_default();
+        for (tenant, groups) in begins {
+            for group in groups {
+                rings.waiting.entry((group, tenant.clone())).or_default();
+            }
         }
         Ok(())
     }
 }
 
-fn served(
-    waiting: &mut BTreeMap<(TaskGroup, Tenant), Passed>,
-    group: &TaskGroup,
-    (tenant, weight): (&Tenant, u32),
-    cover: &mut Cover,
-) -> Checked {
-    for ((of, waiter), passed) in waiting.iter_mut().filter(|((of, _), _)| of == group) {
-        if waiter == tenant {
-            passed.clear();
-            continue;
+impl Rings {
+    /// These tenants have ready work of these task groups, and of no others.
+    fn leave(&mut self, rows: &[(Tenant, Vec<TaskGroup>)]) {
+        for (tenant, groups) in rows {
+            self.waiting
+                .retain(|(group, of), _| of != tenant || groups.contains(group));
+            self.turns
+                .retain(|group, turn| turn.of != *tenant || groups.contains(group));
         }
-        let (count, most) = passed.entry(tenant.clone()).or_default();
-        *count += 1;
-        *most = weight.max(*most);
-        if *count > 1 {
-            cover.hit(Mark::LongTurn);
-        }
-        ensure(*count <= *most, Promise::Fairness, || {
-            format!("{waiter} waits in {of}, and {tenant} of {most} got {count} tasks meanwhile")
-        })?;
     }
-    Ok(())
+
+    fn served(
+        &mut self,
+        group: &TaskGroup,
+        (tenant, weight): (&Tenant, u32),
+        cover: &mut Cover,
+    ) -> Checked {
+        let of_group = |((of, _), _): &(&(TaskGroup, Tenant), &mut Passed)| of == group;
+        for ((_, waiter), passed) in self.waiting.iter_mut().filter(of_group) {
+            if waiter == tenant {
+                passed.clear();
+                continue;
+            }
+            let (count, most) = passed.entry(tenant.clone()).or_default();
+            *count += 1;
+            *most = weight.max(*most);
+            if *count > 1 {
+                cover.hit(Mark::LongTurn);
+            }
+            ensure(*count <= *most, Promise::Fairness, || {
+                format!("{waiter} waits in {group}, {tenant} of {most} got {count} meanwhile")
+            })?;
+        }
+        self.goes_on(group, tenant, weight)
+    }
+
+    /// A turn goes on, or another begins: then the one before had got what it weighs.
+    fn goes_on(&mut self, group: &TaskGroup, tenant: &Tenant, weight: u32) -> Checked {
+        let begun = self.turns.remove(group);
+        let mut turn = Turn {
+            of: tenant.clone(),
+            got: 0,
+            least: weight,
+        };
+        match begun {
+            Some(begun) if begun.of == *tenant => turn = begun,
+            Some(begun) => {
+                let waits = (group.clone(), begun.of.clone());
+                let is_cut = begun.got < begun.least && self.waiting.contains_key(&waits);
+                ensure(!is_cut, Promise::Fairness, || {
+                    format!(
+                        "{} of {} got {} tasks in {group}, has more, and it is the turn of {tenant}",
+                        begun.of, begun.least, begun.got
+                    )
+                })?;
+            }
+            None => {}
+        }
+        turn.got += 1;
+        turn.least = turn.least.min(weight);
+        if turn.got < turn.least {
+            self.turns.insert(group.clone(), turn);
+        }
+        Ok(())
+    }
 }
 
 /// The tasks of each tenant are its first ones.

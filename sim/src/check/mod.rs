@@ -377,13 +377,7 @@ impl Check {
     ///
     /// # Errors
     /// See [`Check::decided`].
-    pub fn answered(
-        &mut self,
-        call: &Call,
-        letter: &Letter,
-        reply: &Reply,
-        now: At,
-    ) -> Checked {
+    pub fn answered(&mut self, call: &Call, letter: &Letter, reply: &Reply, now: At) -> Checked {
         self.counts.ordered += 1;
         self.pauses.answered(call, letter.token, reply, now);
         self.history.answered(call, letter, reply)

@@ -3,8 +3,8 @@
 //! One that asked before may get what was leased before.
 //!
 //! Only what is certain is checked. A request to resume whose outcome nobody knows may have its
-//! effect at any time; so may one that was sent more than once: what it is about is not checked
-//! from then on.
+//! effect at any time: what it is about is not checked from then on. One that was sent twice has
+//! none any more once it is answered: a server leaves aside what its caller has given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,6 @@ pub struct Pauses {
     /// Dispatch before durability may hand out what a crash takes back, and what a later owner has
     /// paused.
     is_checked: bool,
-    /// Requests may come twice.
-    is_doubled: bool,
     checked: u64,
 }
 
@@ -44,8 +42,6 @@ struct Known {
     resuming: BTreeSet<CallId>,
     /// When the last of them was settled.
     settled_at: At,
-    /// What may have an effect at any time.
-    is_uncertain: bool,
 }
 
 impl Pauses {
@@ -53,7 +49,6 @@ impl Pauses {
     pub fn new(config: &Config) -> Self {
         Self {
             is_checked: !config.stage.speculative,
-            is_doubled: config.network.doubled > 0,
             ..Self::default()
         }
     }
@@ -77,17 +72,15 @@ impl Pauses {
         let Some((thing, is_paused)) = pause(&call.command) else {
             return;
         };
-        let is_once = call.attempt == 1 && !self.is_doubled;
         let known = self.things.entry(thing).or_default();
         if !is_paused {
             known.resuming.remove(&token.call);
             known.settled_at = now;
-            known.is_uncertain |= !is_once;
             return;
         }
         // It may have been done before the last request to resume, and be acknowledged after.
-        let is_last = known.resuming.is_empty() && call.sent_at > known.settled_at && is_once;
-        if is_last && !known.is_uncertain && !matches!(reply, Reply::Refused(_)) {
+        let is_last = known.resuming.is_empty() && call.sent_at > known.settled_at;
+        if is_last && !matches!(reply, Reply::Refused(_)) {
             known.since = known.since.or(Some(now));
         }
     }
@@ -100,6 +93,7 @@ impl Pauses {
         if self.things.is_empty() || !self.is_checked {
             return Ok(());
         }
+        self.checked += u64::from(self.things.values().any(|known| known.since.is_some()));
         let (tenant, group) = (&task.id.tenant, &task.queue.group);
         let things = [
             Thing(Some(tenant.clone()), None),
@@ -110,7 +104,6 @@ impl Pauses {
             let Some(since) = self.things.get(&thing).and_then(|known| known.since) else {
                 continue;
             };
-            self.checked += 1;
             cover.hit(Mark::BegunAfterPause);
             ensure(asked_at <= since, Promise::Pauses, || {
                 let job = &task.id.job;

@@ -136,8 +136,7 @@ impl Settings {
         if (maximum, is_paused) == (None, false) {
             self.limits.remove(&set.limit);
         } else {
-            self.limits
-                .insert(set.limit.clone(), (maximum, is_paused));
+            self.limits.insert(set.limit.clone(), (maximum, is_paused));
         }
     }
 
@@ -303,13 +302,18 @@ impl Settings {
             _ => return Ok(()),
         };
         ensure(is_right, Promise::Settings, || {
-            format!("{:?} was answered {reply:?}, and it is {self:?}", decided.command)
+            format!(
+                "{:?} was answered {reply:?}, and it is {self:?}",
+                decided.command
+            )
         })?;
         if self == before {
             cover.hit(Mark::SaidAgain);
-            return ensure(decided.decision.changes.is_empty(), Promise::Settings, || {
-                format!("{:?} says nothing new, and changes rows", decided.command)
-            });
+            return ensure(
+                decided.decision.changes.is_empty(),
+                Promise::Settings,
+                || format!("{:?} says nothing new, and changes rows", decided.command),
+            );
         }
         see(before, self, cover);
         Ok(())
@@ -321,7 +325,10 @@ impl Settings {
         let weight = self.weights.get(tenant);
         Self {
             limits: BTreeMap::new(),
-            weights: weight.map(|weight| (tenant.clone(), *weight)).into_iter().collect(),
+            weights: weight
+                .map(|weight| (tenant.clone(), *weight))
+                .into_iter()
+                .collect(),
             tenants: self.tenants.get(tenant).cloned().into_iter().collect(),
             queues: self.queues.iter().filter(is_its).cloned().collect(),
         }
@@ -340,10 +347,12 @@ impl Settings {
     pub fn is_of_tenant(&self, tenant: &Tenant, row: &TenantRow) -> Checked {
         let is_same = row.weight == self.weights.get(tenant).copied()
             && row.paused.is_some() == self.tenants.contains(tenant)
-            && (row.paused_queues.keys())
-                .eq(self.queues_of(Some(tenant)).map(|(_, group)| group));
+            && (row.paused_queues.keys()).eq(self.queues_of(Some(tenant)).map(|(_, group)| group));
         ensure(is_same, Promise::Settings, || {
-            format!("{:?} was said of {tenant}, and its row is {row:?}", self.only(tenant))
+            format!(
+                "{:?} was said of {tenant}, and its row is {row:?}",
+                self.only(tenant)
+            )
         })
     }
 
@@ -351,7 +360,9 @@ impl Settings {
         &'a self,
         tenant: Option<&'a Tenant>,
     ) -> impl Iterator<Item = &'a (Option<Tenant>, TaskGroup)> {
-        self.queues.iter().filter(move |(of, _)| of.as_ref() == tenant)
+        self.queues
+            .iter()
+            .filter(move |(of, _)| of.as_ref() == tenant)
     }
 
     /// The row of the task groups that are paused for everybody says what was said.

@@ -255,7 +255,9 @@ impl Shadow {
             round
         } else {
             let shown = self.last_shown(&command, &decision.reply);
-            self.last_change(&command).max(shown).max(self.last_said(&command))
+            self.last_change(&command)
+                .max(shown)
+                .max(self.last_said(&command))
         };
         let knows = self.view + self.pending.len() as u64 + u64::from(has_changes);
         let shows = if has_changes { knows } else { self.view };

@@ -116,11 +116,15 @@ impl Operators {
                     Said::Pause => Said::Resume,
                     _ => Said::Clear,
                 };
-                self.undo(at, steps, Ask::SetLimit {
-                    tenant,
-                    key,
-                    change: change_back,
-                });
+                self.undo(
+                    at,
+                    steps,
+                    Ask::SetLimit {
+                        tenant,
+                        key,
+                        change: change_back,
+                    },
+                );
                 Ask::SetLimit {
                     tenant,
                     key,
@@ -141,11 +145,15 @@ impl Operators {
             }
             2 => {
                 let weight = self.draw.chance(100_000).then(|| self.weight());
-                self.undo(at, steps, Ask::SetTenant {
-                    tenant,
-                    weight: None,
-                    paused: Some(false),
-                });
+                self.undo(
+                    at,
+                    steps,
+                    Ask::SetTenant {
+                        tenant,
+                        weight: None,
+                        paused: Some(false),
+                    },
+                );
                 Ask::SetTenant {
                     tenant,
                     weight,

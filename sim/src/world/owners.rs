@@ -106,8 +106,7 @@ impl World<'_> {
         self.processes.push(process);
         self.latest = Some(id);
         self.cover.hit(Mark::Opened);
-        self.check
-            .opened(id, self.bucket.rows(), &mut self.cover)?;
+        self.check.opened(id, self.bucket.rows(), &mut self.cover)?;
         self.wake(id);
         Ok(())
     }

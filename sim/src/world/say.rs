@@ -59,7 +59,9 @@ impl Names {
     /// Those, with these weights, in the order of the tenants' numbers.
     pub fn with_weights(tenants: u32, groups: u32, weights: &[u32]) -> Self {
         let names = Self::new(tenants, groups);
-        let weights = weights.iter().filter_map(|number| Weight::parse(*number).ok());
+        let weights = weights
+            .iter()
+            .filter_map(|number| Weight::parse(*number).ok());
         let named: BTreeMap<_, _> = names.tenants.iter().cloned().zip(weights).collect();
         let weights = Weights {
             default: Weight::ONE,
