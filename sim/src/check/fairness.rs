@@ -1,10 +1,10 @@
 //! Turns. While a tenant has ready jobs in a task group that may be leased, no other one gets more
 //! tasks of it than its weight says before this one gets its next: one turn of the ring; and nobody
 //! else gets a task in the middle of a turn of a tenant that has ready jobs all the time. A weight
-//! that is changed meanwhile counts as the highest, or the lowest, that it was when a task went
-//! out. Within a tenant tasks go out in order.
+//! that is changed meanwhile counts as the highest that it was when a task went out, and says
+//! nothing of how long the turn must be. Within a tenant tasks go out in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use silo_core::shard::command::Command;
@@ -40,6 +40,9 @@ struct Rings {
     waiting: BTreeMap<(TaskGroup, Tenant), Passed>,
     /// Whose turn it is of each task group, as far as somebody has begun one.
     turns: BTreeMap<TaskGroup, Turn>,
+    /// The task groups of which tasks have gone out since: the first ones may have gone out in the
+    /// middle of a turn.
+    known: BTreeSet<TaskGroup>,
 }
 
 /// A turn that has begun.
@@ -47,8 +50,9 @@ struct Rings {
 struct Turn {
     of: Tenant,
     got: u32,
-    /// What the tenant weighed at the least.
-    least: u32,
+    weight: u32,
+    /// Whether its beginning was seen, and its weight has stayed as it was since.
+    is_whole: bool,
 }
 
 impl Fairness {
@@ -157,25 +161,27 @@ impl Rings {
         let mut turn = Turn {
             of: tenant.clone(),
             got: 0,
-            least: weight,
+            weight,
+            is_whole: !self.known.insert(group.clone()),
         };
         match begun {
             Some(begun) if begun.of == *tenant => turn = begun,
             Some(begun) => {
                 let waits = (group.clone(), begun.of.clone());
-                let is_cut = begun.got < begun.least && self.waiting.contains_key(&waits);
+                let is_cut = begun.is_whole && self.waiting.contains_key(&waits);
                 ensure(!is_cut, Promise::Fairness, || {
                     format!(
                         "{} of {} got {} tasks in {group}, has more, and it is the turn of {tenant}",
-                        begun.of, begun.least, begun.got
+                        begun.of, begun.weight, begun.got
                     )
                 })?;
             }
             None => {}
         }
         turn.got += 1;
-        turn.least = turn.least.min(weight);
-        if turn.got < turn.least {
+        turn.is_whole &= turn.weight == weight;
+        // One that is not whole is over when somebody else has a turn.
+        if turn.got < turn.weight || !turn.is_whole {
             self.turns.insert(group.clone(), turn);
         }
         Ok(())
