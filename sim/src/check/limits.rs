@@ -22,6 +22,7 @@ use silo_core::types::name::LimitKey;
 use silo_core::types::tenant::Tenant;
 use silo_runtime::executor::trace::Decided;
 
+use crate::check::settings::Settings;
 use crate::check::touched::{Job, read};
 use crate::check::{Checked, Promise};
 use crate::cover::{Cover, Mark};
@@ -140,11 +141,6 @@ impl TouchedLimits {
         self.lines.insert(name, row);
     }
 
-    /// The limits that are touched.
-    pub fn names(&self) -> impl Iterator<Item = &LimitName> {
-        self.limits.keys()
-    }
-
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.lines.is_empty()
@@ -217,7 +213,7 @@ impl TouchedLimits {
     /// [`crate::check::Violation`] with the first that does not hold.
     pub fn check<'a>(
         &self,
-        rows: &Rows,
+        (rows, settings): (&Rows, &Settings),
         jobs: impl Iterator<Item = (&'a JobKey, &'a Job)> + Clone,
         decided: &Decided,
         cover: &mut Cover,
@@ -231,6 +227,7 @@ impl TouchedLimits {
             let moved = moved(name, jobs.clone());
             let fine = limit(rows, name, before.as_ref(), after.as_ref(), moved);
             fine.map_err(|what| violation(wrong(what)))?;
+            settings.is_of_limit(name, after.as_ref())?;
             see_limit(rows, name, before.as_ref(), after.as_ref(), cover);
         }
         for (name, before) in &self.lines {

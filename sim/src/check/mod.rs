@@ -287,10 +287,10 @@ impl Check {
         self.said(shadow, &decided, cover)?;
         self.counts.transitions += touched.jobs() as u64;
         transitions::check(&touched, shadow.rows(), &decided, cover)?;
-        touched::check(&touched, shadow.rows(), &decided, cover)?;
+        let after = (shadow.rows(), &shadow.settings);
+        touched::check(&touched, after, &decided, cover)?;
         self.counts.touched += 1;
         self.counts.limits += u64::from(!touched.limits.is_empty());
-        touched.is_as_set(shadow.rows(), &shadow.settings)?;
         shadow.watching.decided(&touched, decided.round);
         let jobs = touched.states();
         let taken = touched.limits.taken(shadow.rows(), jobs, &decided.command);
@@ -377,9 +377,20 @@ impl Check {
     ///
     /// # Errors
     /// See [`Check::decided`].
-    pub fn answered(&mut self, call: &Call, letter: &Letter, reply: &Reply, now: At) -> Checked {
+    pub fn answered(
+        &mut self,
+        (call, letter): (&Call, &Letter),
+        reply: &Reply,
+        now: At,
+        cover: &mut Cover,
+    ) -> Checked {
         self.counts.ordered += 1;
         self.pauses.answered(call, letter.token, reply, now);
+        if let Reply::Leased(tasks) = reply {
+            for task in tasks {
+                self.pauses.may_begin(task, call.sent_at, cover)?;
+            }
+        }
         self.history.answered(call, letter, reply)
     }
 

@@ -1,6 +1,6 @@
 //! Pauses as those see them who ask: when a pause of a tenant or a task group was acknowledged,
-//! and nobody has asked to end it, no task comes of it to a worker that asked for tasks after that.
-//! One that asked before may get what was leased before.
+//! and nobody has asked to end it, no task of it comes to anybody who asked after that, for any
+//! tasks or for that one. Who asked before may get what was leased before.
 //!
 //! Only what is certain is checked. A request to resume whose outcome nobody knows may have its
 //! effect at any time: what it is about is not checked from then on. One that was sent twice has
@@ -85,11 +85,11 @@ impl Pauses {
         }
     }
 
-    /// A worker begins a task that it asked for at that time.
+    /// A task has come to whoever asked for it at that time.
     ///
     /// # Errors
     /// [`crate::check::Violation`] when the task was paused by then.
-    pub fn begin(&mut self, task: &Task, asked_at: At, cover: &mut Cover) -> Checked {
+    pub fn may_begin(&mut self, task: &Task, asked_at: At, cover: &mut Cover) -> Checked {
         if self.things.is_empty() || !self.is_checked {
             return Ok(());
         }

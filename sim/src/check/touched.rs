@@ -13,7 +13,6 @@ use silo_core::table::due::{DueKey, Dues};
 use silo_core::table::expiry::Expiries;
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::Key;
-use silo_core::table::limit::Limits;
 use silo_core::table::line::{WaiterKey, Waiters};
 use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use silo_core::table::ready::{Readies, ReadyKey};
@@ -75,22 +74,6 @@ impl Touched {
     /// Each with its states.
     pub fn states(&self) -> impl Iterator<Item = (&JobKey, &Job)> + Clone {
         self.jobs.iter()
-    }
-
-    /// The rows of limits and tenants say what operators have said of them.
-    ///
-    /// # Errors
-    /// [`Violation`] when one does not.
-    pub fn is_as_set(&self, rows: &Rows, settings: &Settings) -> Checked {
-        for name in self.limits.names() {
-            let row = read::<Limits>(rows, &Limits::key(name));
-            settings.is_of_limit(name, row.as_ref())?;
-        }
-        for tenant in self.tallies.keys() {
-            let row = read::<Tenants>(rows, &Tenants::key(tenant));
-            settings.is_of_tenant(tenant, &row.unwrap_or_default())?;
-        }
-        Ok(())
     }
 
     /// Their names, and what the decision means to them.
@@ -236,7 +219,12 @@ fn take(
 ///
 /// # Errors
 /// [`Violation`] with everything that does not hold.
-pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
+pub fn check(
+    touched: &Touched,
+    (rows, settings): (&Rows, &Settings),
+    decided: &Decided,
+    cover: &mut Cover,
+) -> Checked {
     if decided.decision.changes.is_empty() {
         return Ok(());
     }
@@ -257,12 +245,12 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cove
     })?;
     touched
         .limits
-        .check(rows, touched.states(), decided, cover)?;
-    tallies(touched, rows)
+        .check((rows, settings), touched.states(), decided, cover)?;
+    tallies(touched, rows, settings)
 }
 
-/// Tallies have moved as their jobs have.
-fn tallies(touched: &Touched, rows: &Rows) -> Checked {
+/// Tallies have moved as their jobs have, and what is set of tenants is what was said.
+fn tallies(touched: &Touched, rows: &Rows, settings: &Settings) -> Checked {
     let mut expected = touched.tallies.clone();
     for (key, job) in touched.jobs.iter().filter(|(_, job)| job.has_state_change) {
         let tallies = expected.entry(key.tenant.clone()).or_insert_with(|| {
@@ -280,6 +268,7 @@ fn tallies(touched: &Touched, rows: &Rows) -> Checked {
         ensure(row.tallies == tallies, Promise::Invariant, || {
             format!("{tenant}: {:?} for {tallies:?}", row.tallies)
         })?;
+        settings.is_of_tenant(&tenant, &row)?;
     }
     Ok(())
 }

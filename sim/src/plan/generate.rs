@@ -20,7 +20,8 @@ impl Plan {
         makes.asks();
         makes.crowds();
         makes.faults();
-        makes.steps.extend(operators.steps());
+        let more = operators.steps(&makes.steps);
+        makes.steps.extend(more);
         let mut steps = makes.steps;
         steps.sort_by_key(|step| step.at);
         for (id, step) in (0..).zip(&mut steps) {

@@ -55,8 +55,8 @@ impl Operators {
         (0..self.tenants).map(|_| self.weight()).collect()
     }
 
-    /// What they ask for, and when.
-    pub fn steps(&mut self) -> Vec<Step> {
+    /// What they ask for, and when: beside these other steps, often while these have their effect.
+    pub fn steps(&mut self, others: &[Step]) -> Vec<Step> {
         let mut steps = Vec::new();
         if !self.are_there {
             return steps;
@@ -65,7 +65,7 @@ impl Operators {
         while left > 0 {
             // Often several things are done at once, also by several people to one thing.
             let burst = self.draw.skewed(1, 8).min(left);
-            let from = self.draw.between(0, self.span);
+            let from = self.begin(others);
             let width = self.draw.one(&[0, MS, 50 * MS, 1_000 * MS], MS);
             let is_one_thing = self.draw.chance(500_000);
             let mut thing = self.thing();
@@ -79,6 +79,17 @@ impl Operators {
             left -= burst;
         }
         steps
+    }
+
+    fn begin(&mut self, others: &[Step]) -> At {
+        let at = self.draw.between(0, self.span);
+        let last = (others.len() as u64).saturating_sub(1);
+        let other = self.draw.between(0, last) as usize;
+        let after = self.draw.skewed(0, 300 * MS);
+        match others.get(other) {
+            Some(step) if self.draw.chance(500_000) => step.at + after,
+            _ => at,
+        }
     }
 
     /// What something is done to: kind, tenant, task group, limit. The first of each more often

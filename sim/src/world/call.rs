@@ -210,7 +210,8 @@ impl World<'_> {
         match &letter.answer {
             Answer::Reply(reply) => {
                 let (by, sent_at) = (call.by, call.sent_at);
-                self.check.answered(call, letter, reply, self.now)?;
+                self.check
+                    .answered((call, letter), reply, self.now, &mut self.cover)?;
                 self.close(token.call);
                 match by {
                     For::Step(step) => self.client_heard(step, token.call, reply),

@@ -181,7 +181,6 @@ impl World<'_> {
             (self.now, end, lease),
             &mut self.cover,
         )?;
-        self.check.pauses.begin(task, sent_at, &mut self.cover)?;
         self.check
             .holders
             .begin(task, run, (self.now, end, lease))?;
