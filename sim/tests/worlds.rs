@@ -81,7 +81,6 @@ fn worlds_with_limits_reach_what_is_rare() {
         Mark::MaximumCleared,
         Mark::LimitPausedByHand,
         Mark::LimitResumedByHand,
-        Mark::SetOfUnused,
     ];
     for mark in common {
         assert!(seen.cover.count(mark) > 0, "never seen: {}", mark.words());
