@@ -197,10 +197,16 @@ impl TouchedLimits {
             let slots = after.slots.iter().map(|slot| {
                 let tenant = key.tenant.clone();
                 let key = slot.key.clone();
-                let name = Limits::key(&LimitName { tenant, key });
-                let there = read::<Limits>(rows, &name).map_or(0, |row| row.slots());
+                let name = LimitName { tenant, key };
+                let there = read::<Limits>(rows, &Limits::key(&name)).map_or(0, |row| row.slots());
+                // A job that was here before comes in under what was said before.
+                let had = match command {
+                    Command::Import(_) => self.limits.get(&name).and_then(Option::as_ref),
+                    _ => None,
+                };
+                let had = had.map_or(0, LimitRow::slots);
                 let said = said(command, &slot.key);
-                (slot.key.clone(), there.max(said))
+                (slot.key.clone(), there.max(said).max(had))
             });
             taken.push((key.clone(), slots.collect()));
         }

@@ -3,7 +3,7 @@
 use crate::invariants::StepInvariant;
 use crate::invariants::image::Image;
 use crate::shard::command::Command;
-use crate::table::limit::LimitName;
+use crate::table::limit::{LimitName, LimitRow};
 use crate::types::limit::{Limit, slots_of};
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
@@ -23,14 +23,20 @@ fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timesta
     };
     let mut violations = Vec::new();
     for (name, row) in &after.limits {
-        let held = before.limits.get(name).map_or(0, |row| row.held);
+        let was = before.limits.get(name);
+        let held = was.map_or(0, |row| row.held);
         // What an operator has set goes before what any job says.
         let said = if row.is_set() {
             0
         } else {
             most_said(command, name)
         };
-        let slots = row.slots().max(said);
+        // A job that was here before comes in under what was said before, whoever comes after it.
+        let had = match command {
+            Command::Import(_) if !row.is_set() => was.map_or(0, LimitRow::slots),
+            _ => 0,
+        };
+        let slots = row.slots().max(said).max(had);
         if row.held > held && row.held > slots {
             violations.push(format!(
                 "{name:?}: {held} held, then {}, of {slots}",
