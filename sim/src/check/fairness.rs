@@ -171,7 +171,7 @@ impl Rings {
                 let is_cut = begun.is_whole && self.waiting.contains_key(&waits);
                 ensure(!is_cut, Promise::Fairness, || {
                     format!(
-                        "{} of {} got {} tasks in {group}, has more, and it is the turn of {tenant}",
+                        "{} of {} got {} tasks in {group} and has more: it is {tenant}'s turn",
                         begun.of, begun.weight, begun.got
                     )
                 })?;
