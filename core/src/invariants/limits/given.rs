@@ -25,18 +25,15 @@ fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timesta
     for (name, row) in &after.limits {
         let was = before.limits.get(name);
         let held = was.map_or(0, |row| row.held);
-        // What an operator has set goes before what any job says.
-        let said = if row.is_set() {
-            0
+        // What an operator has set goes before what any job says. A job that was here before comes
+        // in under what was said before, whoever comes after it in the same import.
+        let is_import = matches!(command, Command::Import(_));
+        let had = was.filter(|_| is_import).map_or(0, LimitRow::slots);
+        let slots = if row.is_set() {
+            row.slots()
         } else {
-            most_said(command, name)
+            row.slots().max(most_said(command, name)).max(had)
         };
-        // A job that was here before comes in under what was said before, whoever comes after it.
-        let had = match command {
-            Command::Import(_) if !row.is_set() => was.map_or(0, LimitRow::slots),
-            _ => 0,
-        };
-        let slots = row.slots().max(said).max(had);
         if row.held > held && row.held > slots {
             violations.push(format!(
                 "{name:?}: {held} held, then {}, of {slots}",
