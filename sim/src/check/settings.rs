@@ -308,7 +308,9 @@ impl Settings {
             )
         })?;
         if self == before {
-            cover.hit(Mark::SaidAgain);
+            if says(&decided.command) {
+                cover.hit(Mark::SaidAgain);
+            }
             return ensure(
                 decided.decision.changes.is_empty(),
                 Promise::Settings,
