@@ -10,7 +10,9 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Shard, attempted, failed_import, imported, job, plain, policy, request, success};
+use common::{
+    Shard, attempted, failed_import, imported, job, limited, plain, policy, request, success,
+};
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::{ATOMIC_JOBS_MAX, Enqueue, EnqueueAll};
 use silo_core::shard::commands::import::{
@@ -56,6 +58,43 @@ fn an_imported_job_shows_its_history_and_goes_on_with_its_numbers() {
     assert!(!task.is_last_attempt, "one retry is left");
     shard.report(&task.id, success());
     assert_eq!(numbers(&mut shard, &key), [1, 2, 3]);
+}
+
+#[test]
+fn a_known_job_takes_a_slot_before_another_of_the_same_import_lowers_the_maximum() {
+    let mut shard = Shard::new();
+    for id in ["a", "b"] {
+        shard.enqueue(limited(id, &[("k", 5)]));
+    }
+    let known = ImportJob {
+        limits: limited("known", &[("k", 5)]).limits,
+        start_at: Some(Timestamp::from_millis(common::START + 100_000)),
+        ..retried("known", 1, 3)
+    };
+    assert_eq!(shard.import_one(known), Ok(Status::Scheduled));
+    let waits = &shard.state(&job("t", "known")).position;
+    assert!(matches!(waits, Position::Due(_)), "{waits:?}");
+    let known = ImportJob {
+        start_at: Some(Timestamp::from_millis(common::START)),
+        ..retried("known", 2, 3)
+    };
+    let new = ImportJob {
+        limits: limited("new", &[("k", 1)]).limits,
+        ..imported("new", Vec::new())
+    };
+    // The invariants hold, which are checked after each command.
+    shard.import(vec![known, new]);
+    let at = |id: &str| shard.state(&job("t", id)).position.clone();
+    assert!(
+        matches!(at("known"), Position::Ready(_)),
+        "{:?}",
+        at("known")
+    );
+    assert!(
+        matches!(at("new"), Position::Parked { .. }),
+        "{:?}",
+        at("new")
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Who is served, told beforehand by a model that knows no lines, tickets or searches: whoever waits
-//! is looked at in the one order of all, and whoever finds a slot of each of its limits takes them.
+//! Who is served, told beforehand by a model that knows no lines, tickets or searches: whoever
+//! waits is looked at in the one order of all, and whoever finds a slot of each of its limits takes
+//! them.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -184,6 +184,50 @@ marks! {
     LimitPaused,
     /// A limit that was paused was not any more.
     LimitResumed,
+    /// An operator set how many slots a limit has.
+    MaximumSet,
+    /// An operator cleared that again.
+    MaximumCleared,
+    /// An operator paused a limit.
+    LimitPausedByHand,
+    /// An operator resumed a limit.
+    LimitResumedByHand,
+    /// What was set of a limit was kept after nobody used it any more.
+    SetOfUnused,
+    /// What a tenant's jobs hold was counted anew.
+    Recounted,
+    /// A tenant's weight was set.
+    WeightSet,
+    /// A tenant's weight was cleared.
+    WeightCleared,
+    /// A tenant got more than one task in a turn while another waited.
+    LongTurn,
+    /// A tenant was paused.
+    TenantPaused,
+    /// A tenant was resumed.
+    TenantResumed,
+    /// A task group was paused for a tenant.
+    GroupOfTenantPaused,
+    /// A task group was resumed for a tenant.
+    GroupOfTenantResumed,
+    /// A task group was paused for everybody.
+    GroupPaused,
+    /// A task group was resumed for everybody.
+    GroupResumed,
+    /// What was said was so already.
+    SaidAgain,
+    /// Tasks were asked for while something was paused.
+    LeasedBesidePause,
+    /// A job was asked for by name and refused, as it was paused.
+    PausedRefused,
+    /// A shard was opened in which something was paused.
+    OpenedPaused,
+    /// A task that was leased before a pause began after it was acknowledged.
+    BegunAfterPause,
+    /// A lease of something that was paused went on.
+    ExtendedPaused,
+    /// Something was still paused, or without slots, when all faults had ended.
+    ResumedInTheEnd,
 }
 
 /// What was seen, and how often.

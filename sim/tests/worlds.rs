@@ -45,6 +45,19 @@ fn worlds_with_any_faults_keep_every_promise_and_every_check_checks_something() 
         Mark::DiedBetweenEffects,
         Mark::Fenced,
         Mark::PutLandedUnheard,
+        Mark::TenantPaused,
+        Mark::TenantResumed,
+        Mark::GroupOfTenantPaused,
+        Mark::GroupOfTenantResumed,
+        Mark::GroupPaused,
+        Mark::GroupResumed,
+        Mark::WeightSet,
+        Mark::LongTurn,
+        Mark::SaidAgain,
+        Mark::LeasedBesidePause,
+        Mark::OpenedPaused,
+        Mark::Recounted,
+        Mark::ResumedInTheEnd,
     ];
     for mark in common {
         assert!(seen.cover.count(mark) > 0, "never seen: {}", mark.words());
@@ -64,6 +77,10 @@ fn worlds_with_limits_reach_what_is_rare() {
         Mark::LoweredBelowHeld,
         Mark::LimitPaused,
         Mark::LimitResumed,
+        Mark::MaximumSet,
+        Mark::MaximumCleared,
+        Mark::LimitPausedByHand,
+        Mark::LimitResumedByHand,
     ];
     for mark in common {
         assert!(seen.cover.count(mark) > 0, "never seen: {}", mark.words());

@@ -523,8 +523,8 @@ impl World {
             .is_some_and(|at| u64::try_from(self.now - at).unwrap() > window)
     }
 
-    /// What a command wrote is its proof; any other answer needs one within the window, and one that
-    /// says that a lease goes on needs one within a third of that lease.
+    /// What a command wrote is its proof; any other answer needs one within the window, and one
+    /// that says that a lease goes on needs one within a third of that lease.
     fn check_proof(&self, is_proof_itself: bool, reply: &Reply) -> Checked {
         let age = self.now - self.evidence;
         let mut window = self.limits.proof_window.get();

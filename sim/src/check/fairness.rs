@@ -1,8 +1,10 @@
-//! Turns. While a tenant has ready jobs in a task group, no other one gets more than two tasks of
-//! it before this one gets its next: one for each turn of the ring, and one for where its turn
-//! stood. Within a tenant tasks go out in order.
+//! Turns. While a tenant has ready jobs in a task group that may be leased, no other one gets more
+//! tasks of it than its weight says before this one gets its next: one turn of the ring; and nobody
+//! else gets a task in the middle of a turn of a tenant that has ready jobs all the time. A weight
+//! that is changed meanwhile counts as the highest that it was when a task went out, and says
+//! nothing of how long the turn must be. Within a tenant tasks go out in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use silo_core::shard::command::Command;
@@ -22,17 +24,35 @@ use crate::check::{Checked, Promise, ensure};
 use crate::cover::{Cover, Mark};
 use crate::world::event::ProcessId;
 
-/// Tasks that another tenant may get while one waits.
-const TURNS_MAX: u32 = 2;
-
-/// Tasks that others got while a tenant waited for its turn.
-type Passed = BTreeMap<Tenant, u32>;
+/// Tasks that others got while a tenant waited for its turn, and what they weighed at the most.
+type Passed = BTreeMap<Tenant, (u32, u32)>;
 
 /// Whose turn it is, by process.
 #[derive(Debug, Default)]
 pub struct Fairness {
-    waiting: BTreeMap<ProcessId, BTreeMap<(TaskGroup, Tenant), Passed>>,
+    rings: BTreeMap<ProcessId, Rings>,
     checked: u64,
+}
+
+/// What is known of the turns of one process.
+#[derive(Debug, Default)]
+struct Rings {
+    waiting: BTreeMap<(TaskGroup, Tenant), Passed>,
+    /// Whose turn it is of each task group, as far as somebody has begun one.
+    turns: BTreeMap<TaskGroup, Turn>,
+    /// The task groups of which tasks have gone out since: the first ones may have gone out in the
+    /// middle of a turn.
+    known: BTreeSet<TaskGroup>,
+}
+
+/// A turn that has begun.
+#[derive(Debug)]
+struct Turn {
+    of: Tenant,
+    got: u32,
+    weight: u32,
+    /// Whether its beginning was seen, and its weight has stayed as it was since.
+    is_whole: bool,
 }
 
 impl Fairness {
@@ -43,7 +63,7 @@ impl Fairness {
 
     /// The ring of a process was lost.
     pub fn reset(&mut self, process: ProcessId) {
-        self.waiting.remove(&process);
+        self.rings.remove(&process);
     }
 
     /// A decision: who got something, and who waits from now on.
@@ -60,7 +80,7 @@ impl Fairness {
         if !shadow.is_recovered() {
             return Ok(());
         }
-        let waiting = self.waiting.entry(process).or_default();
+        let rings = self.rings.entry(process).or_default();
         let mut begins = Vec::new();
         for change in &decided.decision.changes {
             let Ok(tenant) = Tenants::read_key(&change.key) else {
@@ -70,47 +90,102 @@ impl Fairness {
                 .value
                 .as_ref()
                 .and_then(|v| Tenants::read_row(v).ok());
-            let groups = row.map(|row| row.groups()).unwrap_or_default();
-            waiting.retain(|(group, of), _| *of != tenant || groups.contains(group));
-            begins.extend(groups.into_iter().map(|group| (group, tenant.clone())));
+            begins.push((tenant, row.map(|row| row.groups()).unwrap_or_default()));
         }
+        rings.leave(&begins);
         if let (Command::Lease(lease), Reply::Leased(tasks)) =
             (&decided.command, &decided.decision.reply)
         {
-            let waiters = waiting.keys().filter(|(group, _)| *group == lease.group);
+            let waiters = rings.waiting.keys().filter(|(of, _)| *of == lease.group);
             if waiters.count() > 1 && !tasks.is_empty() {
                 cover.hit(Mark::SharedOut);
             }
             for task in tasks {
                 self.checked += 1;
-                served(waiting, &lease.group, &task.id.tenant)?;
+                let tenant = &task.id.tenant;
+                let weight = shadow.settings.weight(tenant, &lease.weights);
+                rings.served(&lease.group, (tenant, weight), cover)?;
             }
             in_order(shadow.rows(), &lease.group, tasks)?;
+            // Whoever had its last job leased begins anew when it comes back.
+            rings.leave(&begins);
         }
-        for turn in begins {
-            waiting.entry(turn).or_default();
+        for (tenant, groups) in begins {
+            for group in groups {
+                rings.waiting.entry((group, tenant.clone())).or_default();
+            }
         }
         Ok(())
     }
 }
 
-fn served(
-    waiting: &mut BTreeMap<(TaskGroup, Tenant), Passed>,
-    group: &TaskGroup,
-    tenant: &Tenant,
-) -> Checked {
-    for ((of, waiter), passed) in waiting.iter_mut().filter(|((of, _), _)| of == group) {
-        if waiter == tenant {
-            passed.clear();
-            continue;
+impl Rings {
+    /// These tenants have ready work of these task groups, and of no others.
+    fn leave(&mut self, rows: &[(Tenant, Vec<TaskGroup>)]) {
+        for (tenant, groups) in rows {
+            self.waiting
+                .retain(|(group, of), _| of != tenant || groups.contains(group));
+            self.turns
+                .retain(|group, turn| turn.of != *tenant || groups.contains(group));
         }
-        let count = passed.entry(tenant.clone()).or_default();
-        *count += 1;
-        ensure(*count <= TURNS_MAX, Promise::Fairness, || {
-            format!("{waiter} waits in {of}, and {tenant} got {count} tasks meanwhile")
-        })?;
     }
-    Ok(())
+
+    fn served(
+        &mut self,
+        group: &TaskGroup,
+        (tenant, weight): (&Tenant, u32),
+        cover: &mut Cover,
+    ) -> Checked {
+        let of_group = |((of, _), _): &(&(TaskGroup, Tenant), &mut Passed)| of == group;
+        for ((_, waiter), passed) in self.waiting.iter_mut().filter(of_group) {
+            if waiter == tenant {
+                passed.clear();
+                continue;
+            }
+            let (count, most) = passed.entry(tenant.clone()).or_default();
+            *count += 1;
+            *most = weight.max(*most);
+            if *count > 1 {
+                cover.hit(Mark::LongTurn);
+            }
+            ensure(*count <= *most, Promise::Fairness, || {
+                format!("{waiter} waits in {group}, {tenant} of {most} got {count} meanwhile")
+            })?;
+        }
+        self.goes_on(group, tenant, weight)
+    }
+
+    /// A turn goes on, or another begins: then the one before had got what it weighs.
+    fn goes_on(&mut self, group: &TaskGroup, tenant: &Tenant, weight: u32) -> Checked {
+        let begun = self.turns.remove(group);
+        let mut turn = Turn {
+            of: tenant.clone(),
+            got: 0,
+            weight,
+            is_whole: !self.known.insert(group.clone()),
+        };
+        match begun {
+            Some(begun) if begun.of == *tenant => turn = begun,
+            Some(begun) => {
+                let waits = (group.clone(), begun.of.clone());
+                let is_cut = begun.is_whole && self.waiting.contains_key(&waits);
+                ensure(!is_cut, Promise::Fairness, || {
+                    format!(
+                        "{} of {} got {} tasks in {group} and has more: it is {tenant}'s turn",
+                        begun.of, begun.weight, begun.got
+                    )
+                })?;
+            }
+            None => {}
+        }
+        turn.got += 1;
+        turn.is_whole &= turn.weight == weight;
+        // One that is not whole is over when somebody else has a turn.
+        if turn.got < turn.weight || !turn.is_whole {
+            self.turns.insert(group.clone(), turn);
+        }
+        Ok(())
+    }
 }
 
 /// The tasks of each tenant are its first ones.

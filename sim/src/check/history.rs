@@ -222,8 +222,7 @@ fn provoked(refusal: &Refusal) -> Checked {
         | Refusal::LimitDamaged(_)
         | Refusal::TooManyQueues { .. }
         | Refusal::TooManyToCount(_)
-        | Refusal::TooManyPaused
-        | Refusal::Paused { .. } => violated(Promise::Provoked, format!("{refusal:?}")),
+        | Refusal::TooManyPaused => violated(Promise::Provoked, format!("{refusal:?}")),
         Refusal::InBatch { refusal, .. } => provoked(refusal),
         Refusal::JobNotFound(_)
         | Refusal::JobExists(_)
@@ -238,6 +237,7 @@ fn provoked(refusal: &Refusal) -> Checked {
         | Refusal::NotExpeditable(..)
         | Refusal::AlreadyReady(_)
         | Refusal::LimitFull { .. }
+        | Refusal::Paused { .. }
         | Refusal::NotImportable(..) => Ok(()),
     }
 }

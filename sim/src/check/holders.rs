@@ -11,6 +11,7 @@ use silo_core::types::limit::slots_of;
 use silo_core::types::name::LimitKey;
 
 use crate::check::limits::Taken;
+use crate::check::settings::Settings;
 use crate::check::{Checked, Promise, ensure};
 use crate::clock::{At, MS};
 use crate::plan::config::Config;
@@ -58,9 +59,17 @@ impl Holders {
         self.checked
     }
 
-    /// Jobs have taken slots, and that is durable.
-    pub fn took(&mut self, taken: Vec<Taken>) {
-        for (job, slots) in taken {
+    /// Jobs have taken slots, and that is durable; so is what operators have said until then,
+    /// which goes before what jobs say.
+    pub fn took(&mut self, taken: Vec<Taken>, settings: &Settings) {
+        for (job, mut slots) in taken {
+            for (key, maximum) in &mut slots {
+                let name = LimitName {
+                    tenant: job.tenant.clone(),
+                    key: key.clone(),
+                };
+                *maximum = settings.slots(&name).unwrap_or(*maximum);
+            }
             self.next += 1;
             self.taken.insert(job, (self.next, slots));
         }

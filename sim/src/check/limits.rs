@@ -22,6 +22,7 @@ use silo_core::types::name::LimitKey;
 use silo_core::types::tenant::Tenant;
 use silo_runtime::executor::trace::Decided;
 
+use crate::check::settings::Settings;
 use crate::check::touched::{Job, read};
 use crate::check::{Checked, Promise};
 use crate::cover::{Cover, Mark};
@@ -196,10 +197,16 @@ impl TouchedLimits {
             let slots = after.slots.iter().map(|slot| {
                 let tenant = key.tenant.clone();
                 let key = slot.key.clone();
-                let name = Limits::key(&LimitName { tenant, key });
-                let there = read::<Limits>(rows, &name).map_or(0, |row| row.slots());
+                let name = LimitName { tenant, key };
+                let there = read::<Limits>(rows, &Limits::key(&name)).map_or(0, |row| row.slots());
+                // A job that was here before comes in under what was said before.
+                let had = match command {
+                    Command::Import(_) => self.limits.get(&name).and_then(Option::as_ref),
+                    _ => None,
+                };
+                let had = had.map_or(0, LimitRow::slots);
                 let said = said(command, &slot.key);
-                (slot.key.clone(), there.max(said))
+                (slot.key.clone(), there.max(said).max(had))
             });
             taken.push((key.clone(), slots.collect()));
         }
@@ -212,7 +219,7 @@ impl TouchedLimits {
     /// [`crate::check::Violation`] with the first that does not hold.
     pub fn check<'a>(
         &self,
-        rows: &Rows,
+        (rows, settings): (&Rows, &Settings),
         jobs: impl Iterator<Item = (&'a JobKey, &'a Job)> + Clone,
         decided: &Decided,
         cover: &mut Cover,
@@ -226,6 +233,7 @@ impl TouchedLimits {
             let moved = moved(name, jobs.clone());
             let fine = limit(rows, name, before.as_ref(), after.as_ref(), moved);
             fine.map_err(|what| violation(wrong(what)))?;
+            settings.is_of_limit(name, after.as_ref())?;
             see_limit(rows, name, before.as_ref(), after.as_ref(), cover);
         }
         for (name, before) in &self.lines {
@@ -455,6 +463,9 @@ fn see_limit(
         cover.hit(Mark::SearchLeftRest);
     }
     if let (Some(before), Some(after)) = (before, after) {
+        if after.is_set() && (after.held, after.lines) == (0, 0) && before.held > 0 {
+            cover.hit(Mark::SetOfUnused);
+        }
         let is_over = |row: &LimitRow| row.slots() > 0 && row.held > row.slots();
         if is_over(after) && !is_over(before) {
             cover.hit(Mark::LoweredBelowHeld);

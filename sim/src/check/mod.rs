@@ -8,6 +8,8 @@
 //! * [`history`]: every acknowledged operation has its effect, in an order that real time allows
 //! * [`at_work`]: no job runs at two workers at once; [`holders`]: no limit is exceeded there
 //! * [`listing`]: pages of lists; [`watching`]: who waits for a job's end
+//! * [`settings`]: what operators have said holds, and is not forgotten; [`pauses`]: the same as
+//!   those see it who ask
 //! * [`fairness`]: nobody waits longer than a turn of the ring
 
 pub mod at_work;
@@ -16,6 +18,8 @@ pub mod history;
 pub mod holders;
 pub mod limits;
 pub mod listing;
+pub mod pauses;
+pub mod settings;
 pub mod shadow;
 pub mod touched;
 pub mod transitions;
@@ -39,6 +43,8 @@ use crate::check::at_work::AtWork;
 use crate::check::fairness::Fairness;
 use crate::check::history::History;
 use crate::check::holders::Holders;
+use crate::check::pauses::Pauses;
+use crate::check::settings::{Settings, shown};
 use crate::check::shadow::Shadow;
 use crate::clock::{At, MS};
 use crate::cover::{Cover, Mark};
@@ -83,6 +89,10 @@ pub enum Promise {
     AtWork,
     /// Nobody waits longer than a turn of the ring.
     Fairness,
+    /// Of what is paused nothing is leased.
+    Pauses,
+    /// What operators have said holds until they say otherwise.
+    Settings,
     /// When faults end, everything comes to rest.
     Liveness,
     /// What is kept for a time goes when it is over.
@@ -148,6 +158,10 @@ pub struct Counts {
     pub limits: u64,
     /// Turns given.
     pub turns: u64,
+    /// Answers about what operators have set.
+    pub set: u64,
+    /// Tasks begun while something was paused.
+    pub paused: u64,
     /// Worlds that came to rest.
     pub rested: u64,
     /// Jobs looked at when their world had come to rest.
@@ -156,7 +170,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 16] {
+    pub const fn named(&self) -> [(&'static str, u64); 18] {
         [
             ("decisions whose rows were checked", self.touched),
             ("whole images checked", self.whole),
@@ -172,6 +186,8 @@ impl Counts {
             ("slots checked at workers", self.held),
             ("decisions whose limits were checked", self.limits),
             ("turns of tenants checked", self.turns),
+            ("answers about what is set", self.set),
+            ("tasks begun beside pauses", self.paused),
             ("worlds that came to rest", self.rested),
             ("jobs checked at the end", self.ended),
         ]
@@ -193,6 +209,8 @@ impl Counts {
         self.held += other.held;
         self.limits += other.limits;
         self.turns += other.turns;
+        self.set += other.set;
+        self.paused += other.paused;
         self.rested += other.rested;
         self.ended += other.ended;
     }
@@ -209,6 +227,10 @@ pub struct Check {
     pub history: History,
     /// Whose turn it is.
     pub fairness: Fairness,
+    /// What operators have said, as far as it is durable.
+    pub settings: Settings,
+    /// What is paused, as operators know.
+    pub pauses: Pauses,
     is_canary: bool,
     proof_window: At,
     counts: Counts,
@@ -222,6 +244,8 @@ impl Check {
             holders: Holders::new(config),
             history: History::default(),
             fairness: Fairness::default(),
+            settings: Settings::default(),
+            pauses: Pauses::new(config),
             is_canary: config.profile == crate::plan::profile::Profile::Canary,
             proof_window: config.lease_ms / 3 * MS,
             counts: Counts::default(),
@@ -234,6 +258,7 @@ impl Check {
         counts.at_work = self.at_work.checked();
         counts.held = self.holders.checked();
         counts.turns = self.fairness.checked();
+        counts.paused = self.pauses.checked();
         counts
     }
 
@@ -252,15 +277,18 @@ impl Check {
             self.counts.replayed += 1;
         }
         self.fairness.decided(process, shadow, &decided, cover)?;
+        shadow.settings.heeded(&decided, cover)?;
         let touched = touched::before(shadow.rows(), &decided)?;
         transitions::answer(shadow.rows(), &decided, cover)?;
         if listing::check(shadow.rows(), &decided)? {
             self.counts.listed += 1;
         }
         shadow.fold(&decided);
+        self.said(shadow, &decided, cover)?;
         self.counts.transitions += touched.jobs() as u64;
         transitions::check(&touched, shadow.rows(), &decided, cover)?;
-        touched::check(&touched, shadow.rows(), &decided, cover)?;
+        let after = (shadow.rows(), &shadow.settings);
+        touched::check(&touched, after, &decided, cover)?;
         self.counts.touched += 1;
         self.counts.limits += u64::from(!touched.limits.is_empty());
         shadow.watching.decided(&touched, decided.round);
@@ -268,6 +296,19 @@ impl Check {
         let taken = touched.limits.taken(shadow.rows(), jobs, &decided.command);
         shadow.keep(decided, touched.into_changed(), taken);
         Ok(())
+    }
+
+    /// What a decision says, and shows, of what operators have set.
+    fn said(&mut self, shadow: &mut Shadow, decided: &Decided, cover: &mut Cover) -> Checked {
+        let reply = &decided.decision.reply;
+        if shown(&decided.command).is_none() || matches!(reply, Reply::Refused(_)) {
+            return Ok(());
+        }
+        self.counts.set += 1;
+        let before = shadow.settings.clone();
+        shadow.settings.apply(&decided.command);
+        shadow.settings.answered(&before, decided, cover)?;
+        shadow.settings.is_of_all(&shadow.rows().map)
     }
 
     /// Hints are what they would be over a complete map.
@@ -294,7 +335,8 @@ impl Check {
     /// # Errors
     /// See [`Check::decided`].
     pub fn landed(&mut self, shadow: &mut Shadow, object: &Object, _: &mut Cover) -> Checked {
-        shadow.landed(object.round(), &mut self.history, &mut self.holders)
+        let (history, holders) = (&mut self.history, &mut self.holders);
+        shadow.landed(object.round(), history, holders, &mut self.settings)
     }
 
     /// A reply leaves a stage.
@@ -335,8 +377,20 @@ impl Check {
     ///
     /// # Errors
     /// See [`Check::decided`].
-    pub fn answered(&mut self, call: &Call, letter: &Letter, reply: &Reply) -> Checked {
+    pub fn answered(
+        &mut self,
+        (call, letter): (&Call, &Letter),
+        reply: &Reply,
+        now: At,
+        cover: &mut Cover,
+    ) -> Checked {
         self.counts.ordered += 1;
+        self.pauses.answered(call, letter.token, reply, now);
+        if let Reply::Leased(tasks) = reply {
+            for task in tasks {
+                self.pauses.may_begin(task, call.sent_at, cover)?;
+            }
+        }
         self.history.answered(call, letter, reply)
     }
 
@@ -385,8 +439,17 @@ impl Check {
     ///
     /// # Errors
     /// See [`Check::decided`].
-    pub fn opened(&mut self, _: ProcessId, rows: &BTreeMap<Key, Bytes>) -> Checked {
+    pub fn opened(
+        &mut self,
+        _: ProcessId,
+        rows: &BTreeMap<Key, Bytes>,
+        cover: &mut Cover,
+    ) -> Checked {
         self.counts.whole += 1;
+        if self.settings.has_pauses() {
+            cover.hit(Mark::OpenedPaused);
+        }
+        self.settings.is_of(rows)?;
         all(rows)
     }
 
@@ -397,6 +460,7 @@ impl Check {
     pub fn whole(&mut self, shadow: &Shadow, soft: &Soft, is_deposed: bool) -> Checked {
         self.counts.whole += 1;
         all(&shadow.rows().map)?;
+        shadow.settings.is_of(&shadow.rows().map)?;
         if is_deposed {
             return Ok(());
         }
@@ -413,6 +477,7 @@ impl Check {
     /// See [`Check::decided`].
     pub fn end(&mut self, rows: &BTreeMap<Key, Bytes>, _: &Cover) -> Checked {
         all(rows)?;
+        self.settings.is_of(rows)?;
         self.counts.rested += 1;
         let image = Image::read(rows);
         self.counts.ended += image.states.len() as u64;

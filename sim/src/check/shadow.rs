@@ -17,6 +17,7 @@ use silo_runtime::executor::working_set::Round;
 use crate::check::history::{Effect, History};
 use crate::check::holders::Holders;
 use crate::check::limits::Taken;
+use crate::check::settings::{Settings, says, shown};
 use crate::check::watching::Watching;
 use crate::check::{Checked, Promise, Violation, ensure, violated};
 use crate::world::bucket::Batch;
@@ -58,6 +59,8 @@ pub struct Shadow {
     untold: BTreeSet<u64>,
     /// Jobs whose end somebody waits for.
     pub watching: Watching,
+    /// What operators have said, as decided.
+    pub settings: Settings,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,8 @@ struct Pending {
     number: u64,
     changed: Vec<Changed>,
     taken: Vec<Taken>,
+    /// The command, if it is one that says something.
+    said: Option<Command>,
 }
 
 #[derive(Debug)]
@@ -90,8 +95,13 @@ struct Judged {
 }
 
 impl Shadow {
-    /// A shard that was opened with these rows, when its history was so long.
-    pub fn new(rows: BTreeMap<Key, Bytes>, history: u64, is_replayed: bool) -> Self {
+    /// A shard that was opened with these rows, when its history was so long and operators had
+    /// said this.
+    pub fn new(
+        rows: BTreeMap<Key, Bytes>,
+        (history, settings): (u64, Settings),
+        is_replayed: bool,
+    ) -> Self {
         Self {
             rows: Rows { map: rows },
             soft: Soft::lost(),
@@ -105,6 +115,7 @@ impl Shadow {
             records: BTreeMap::new(),
             untold: BTreeSet::new(),
             watching: Watching::default(),
+            settings,
         }
     }
 
@@ -244,7 +255,9 @@ impl Shadow {
             round
         } else {
             let shown = self.last_shown(&command, &decision.reply);
-            self.last_change(&command).max(shown)
+            self.last_change(&command)
+                .max(shown)
+                .max(self.last_said(&command))
         };
         let knows = self.view + self.pending.len() as u64 + u64::from(has_changes);
         let shows = if has_changes { knows } else { self.view };
@@ -268,8 +281,20 @@ impl Shadow {
                 number,
                 changed,
                 taken,
+                said: says(&command).then_some(command),
             });
         }
+    }
+
+    /// The round that last set what a command shows, if that is not durable.
+    fn last_said(&self, command: &Command) -> Round {
+        let Some(wanted) = shown(command) else {
+            return Round(0);
+        };
+        let is_it = |said: &Command| shown(said).as_ref() == Some(&wanted);
+        let mut pending = self.pending.iter().rev();
+        let last = pending.find(|pending| pending.said.as_ref().is_some_and(is_it));
+        last.map_or(Round(0), |pending| pending.round)
     }
 
     /// The round that last changed what a command looks at, if that is not durable.
@@ -340,6 +365,7 @@ impl Shadow {
         round: Round,
         history: &mut History,
         holders: &mut Holders,
+        settings: &mut Settings,
     ) -> Checked {
         ensure(round > self.durable, Promise::Protocol, || {
             format!("{round:?} became durable after {:?}", self.durable)
@@ -347,7 +373,10 @@ impl Shadow {
         self.durable = round;
         while let Some(pending) = self.pending.pop_front_if(|p| p.round <= round) {
             let record = self.records.get(&pending.number);
-            holders.took(pending.taken);
+            if let Some(said) = &pending.said {
+                settings.apply(said);
+            }
+            holders.took(pending.taken, settings);
             self.view = history.effect(Effect {
                 call: record.map(|record| record.call),
                 is_once: record.is_some_and(|record| !record.is_repeatable),

@@ -17,6 +17,7 @@ use silo_core::table::line::{WaiterKey, Waiters};
 use silo_core::table::payload::{PAYLOAD_SLOT, PayloadKey};
 use silo_core::table::ready::{Readies, ReadyKey};
 use silo_core::table::running::Runnings;
+use silo_core::table::singleton::{PausedQueues, PausedQueuesKey};
 use silo_core::table::state::{Position, StateRow, States};
 use silo_core::table::tenant::{Tallies, Tenants};
 use silo_core::table::{Table, TableId};
@@ -25,6 +26,7 @@ use silo_core::types::tenant::Tenant;
 use silo_runtime::executor::trace::Decided;
 
 use crate::check::limits::TouchedLimits;
+use crate::check::settings::Settings;
 use crate::check::shadow::{Changed, Life};
 use crate::check::{Checked, Promise, Violation, ensure};
 use crate::cover::Cover;
@@ -205,6 +207,7 @@ fn take(
         Some(
             TableId::Limit | TableId::Line | TableId::Parked | TableId::Ticket | TableId::Admit,
         ) => {}
+        Some(TableId::Singleton) if *bytes == PausedQueues::key(&PausedQueuesKey) => {}
         Some(TableId::Quarantine | TableId::Singleton) | None => {
             return Err(format!("nothing here writes {bytes:?}"));
         }
@@ -216,7 +219,12 @@ fn take(
 ///
 /// # Errors
 /// [`Violation`] with everything that does not hold.
-pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cover) -> Checked {
+pub fn check(
+    touched: &Touched,
+    (rows, settings): (&Rows, &Settings),
+    decided: &Decided,
+    cover: &mut Cover,
+) -> Checked {
     if decided.decision.changes.is_empty() {
         return Ok(());
     }
@@ -237,12 +245,12 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cove
     })?;
     touched
         .limits
-        .check(rows, touched.states(), decided, cover)?;
-    tallies(touched, rows)
+        .check((rows, settings), touched.states(), decided, cover)?;
+    tallies(touched, rows, settings)
 }
 
-/// Tallies have moved as their jobs have.
-fn tallies(touched: &Touched, rows: &Rows) -> Checked {
+/// Tallies have moved as their jobs have, and what is set of tenants is what was said.
+fn tallies(touched: &Touched, rows: &Rows, settings: &Settings) -> Checked {
     let mut expected = touched.tallies.clone();
     for (key, job) in touched.jobs.iter().filter(|(_, job)| job.has_state_change) {
         let tallies = expected.entry(key.tenant.clone()).or_insert_with(|| {
@@ -260,6 +268,7 @@ fn tallies(touched: &Touched, rows: &Rows) -> Checked {
         ensure(row.tallies == tallies, Promise::Invariant, || {
             format!("{tenant}: {:?} for {tallies:?}", row.tallies)
         })?;
+        settings.is_of_tenant(&tenant, &row)?;
     }
     Ok(())
 }

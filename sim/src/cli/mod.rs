@@ -57,6 +57,9 @@ enum Verb {
         /// FIRST..LAST, both included
         #[arg(long, env = "SILO_SEEDS", default_value = "1..1000")]
         seeds: Seeds,
+        /// What kind of worlds
+        #[arg(long, env = "SILO_PROFILE", value_enum, default_value_t)]
+        profile: Profile,
         /// Threads
         #[arg(long, env = "SILO_JOBS", default_value_t = 1)]
         jobs: u32,
@@ -199,12 +202,13 @@ fn run(verb: Verb, out: &mut impl Write) -> Result<bool, Trouble> {
         }
         Verb::Coverage {
             seeds: Seeds(first, last),
+            profile,
             jobs,
         } => {
             let campaign = Campaign {
                 first,
                 last,
-                profile: Profile::Swarm,
+                profile,
                 jobs,
                 time_max: None,
             };

@@ -52,6 +52,9 @@ pub struct Config {
     /// Whether an endpoint stays with the server that it found first, until a call fails.
     #[serde(default)]
     pub is_faithful: bool,
+    /// The weights that the configuration gives to tenants, by number; 1 to those beyond.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<u32>,
     /// Whether each decision is taken again over a complete map and compared.
     pub replay: bool,
     /// What is wrong with this world on purpose, so that the checks can be checked.
@@ -221,6 +224,7 @@ impl Config {
                 0
             },
             is_faithful,
+            weights: Vec::new(),
             replay: draw.chance(250_000),
             families,
             wrong: None,

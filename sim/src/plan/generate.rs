@@ -2,6 +2,7 @@
 
 use crate::clock::MS;
 use crate::plan::config::Config;
+use crate::plan::operators::Operators;
 use crate::plan::profile::{Family, Profile};
 use crate::plan::wants::Wants;
 use crate::plan::{Ask, JobSpec, Naming, PLAN_VERSION, Plan, Step, Want, What};
@@ -11,11 +12,16 @@ impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64, profile: Profile) -> Self {
         let mut draw = Draw::new(seed);
-        let config = Config::draw(&mut draw, profile);
-        let mut makes = Makes::new(draw, config, Wants::draw(seed, profile));
+        let mut config = Config::draw(&mut draw, profile);
+        let wants = Wants::draw(seed, profile);
+        let mut operators = Operators::draw(seed, &config, wants.keys());
+        config.weights = operators.weights();
+        let mut makes = Makes::new(draw, config, wants);
         makes.asks();
         makes.crowds();
         makes.faults();
+        let more = operators.steps(&makes.steps);
+        makes.steps.extend(more);
         let mut steps = makes.steps;
         steps.sort_by_key(|step| step.at);
         for (id, step) in (0..).zip(&mut steps) {

@@ -3,10 +3,12 @@
 //!
 //! * [`config`]: sizes, speeds and chances of one world
 //! * [`profile`]: which families of faults a world may draw from
-//! * [`generate`]: the plan of a seed; [`wants`]: the limits of its jobs
+//! * [`generate`]: the plan of a seed; [`wants`]: the limits of its jobs; [`operators`]: what
+//!   operators set, pause and resume
 
 pub mod config;
 pub mod generate;
+pub mod operators;
 pub mod profile;
 pub mod wants;
 
@@ -157,6 +159,52 @@ pub enum Ask {
     },
     /// Show how a job ended, and be told when it does.
     Await(u32),
+    /// Say how many slots a limit of a tenant has, or pause it.
+    SetLimit {
+        /// Whose: by number.
+        tenant: u32,
+        /// Which of its limits.
+        key: u8,
+        /// What is said of it.
+        change: Said,
+    },
+    /// Count anew what a tenant's jobs hold.
+    Recount(u32),
+    /// Set a tenant's weight, pause it, resume it.
+    SetTenant {
+        /// Whose: by number.
+        tenant: u32,
+        /// Its weight; 0: what the configuration says; none: as it is.
+        weight: Option<u32>,
+        /// Whether it is paused; none: as it is.
+        paused: Option<bool>,
+    },
+    /// Pause or resume a task group.
+    SetQueue {
+        /// Of this tenant; none: of everybody.
+        tenant: Option<u32>,
+        /// Which task group.
+        group: u32,
+        /// Whether it is paused.
+        paused: bool,
+    },
+    /// Show what is set of a tenant.
+    GetTenant(u32),
+    /// Show the task groups that are paused for everybody.
+    ListPaused,
+}
+
+/// What an operator says of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Said {
+    /// So many slots, whatever jobs say.
+    Maximum(u32),
+    /// As many as jobs say.
+    Clear,
+    /// None until it is resumed.
+    Pause,
+    /// As if it had not been paused.
+    Resume,
 }
 
 /// How a job is named.
@@ -212,6 +260,12 @@ pub struct Want {
 }
 
 impl Plan {
+    /// Whether operators ask for anything.
+    pub fn has_operators(&self) -> bool {
+        let mut whats = self.steps.iter().map(|step| &step.what);
+        whats.any(|what| matches!(what, What::Ask(ask) if ask.is_of_operator()))
+    }
+
     /// How many jobs it asks for that want slots.
     pub fn limited(&self) -> u64 {
         let specs = self.steps.iter().map(|step| match &step.what {
@@ -233,6 +287,19 @@ impl Ask {
         }
     }
 
+    /// Whether it is an operator who asks for it.
+    pub const fn is_of_operator(&self) -> bool {
+        matches!(
+            self,
+            Self::SetLimit { .. }
+                | Self::Recount(_)
+                | Self::SetTenant { .. }
+                | Self::SetQueue { .. }
+                | Self::GetTenant(_)
+                | Self::ListPaused
+        )
+    }
+
     /// The jobs that it names.
     pub fn jobs(&self) -> Vec<u32> {
         match self {
@@ -248,7 +315,14 @@ impl Ask {
             | Self::Result(job)
             | Self::Await(job)
             | Self::LeaseJob(job) => vec![*job],
-            Self::ListSetAside | Self::List { .. } => Vec::new(),
+            Self::ListSetAside
+            | Self::List { .. }
+            | Self::SetLimit { .. }
+            | Self::Recount(_)
+            | Self::SetTenant { .. }
+            | Self::SetQueue { .. }
+            | Self::GetTenant(_)
+            | Self::ListPaused => Vec::new(),
         }
     }
 }

@@ -70,6 +70,11 @@ impl Wants {
         }
     }
 
+    /// Of how many limits of its tenant a job may want a slot.
+    pub const fn keys(&self) -> u64 {
+        self.keys
+    }
+
     /// What the next job wants.
     pub fn of_job(&mut self) -> Vec<Want> {
         if self.limited == 0 || !self.draw.chance(self.limited) {

@@ -85,8 +85,11 @@ impl World<'_> {
             floor,
         });
         self.open_calls += 1;
-        let call = u32::try_from(self.calls.len() - 1).unwrap_or(u32::MAX);
-        self.send(call);
+        let id = u32::try_from(self.calls.len() - 1).unwrap_or(u32::MAX);
+        if let Some(call) = self.calls.last() {
+            self.check.pauses.sent(id, &call.command);
+        }
+        self.send(id);
     }
 
     /// Sends a try of a call to the server that its endpoint believes in.
@@ -207,7 +210,8 @@ impl World<'_> {
         match &letter.answer {
             Answer::Reply(reply) => {
                 let (by, sent_at) = (call.by, call.sent_at);
-                self.check.answered(call, letter, reply)?;
+                self.check
+                    .answered((call, letter), reply, self.now, &mut self.cover)?;
                 self.close(token.call);
                 match by {
                     For::Step(step) => self.client_heard(step, token.call, reply),

@@ -4,23 +4,16 @@ use silo_core::shard::command::Command;
 use silo_core::shard::commands::report::{Outcome, Report};
 use silo_core::shard::reply::Reply;
 use silo_core::table::job::JobKey;
-use silo_core::table::key::whole;
-use silo_core::table::limit::{LimitName, Limits};
-use silo_core::table::{Table as _, TableId};
 use silo_core::types::time::Millis;
 
 use crate::check::Checked;
-use crate::clock::{At, MS, wall_micros};
+use crate::clock::{MS, wall_micros};
 use crate::cover::Mark;
 use crate::plan::{Ask, Naming, What};
 use crate::random::Of;
 use crate::world::World;
 use crate::world::call::For;
-use crate::world::event::{CallId, Event};
-use crate::world::say;
-
-/// How often it is looked whether limits are paused once all faults have ended.
-const LOOK_EVERY: At = 500 * MS;
+use crate::world::event::CallId;
 
 impl World<'_> {
     /// Does a step of the plan.
@@ -120,30 +113,6 @@ impl World<'_> {
             self.cover.hit(Mark::TakenOver);
             self.begin_opening(machine);
         }
-    }
-
-    /// Whoever waits for a limit that has no slots waits for somebody to say that it has: a job
-    /// says so. Nothing else helps those who wait.
-    pub fn unpause(&mut self, times: u32) {
-        let owner = self.latest.and_then(|id| self.processes.get(id as usize));
-        let rows = owner.map(|process| process.shadow.rows());
-        let limits = rows
-            .into_iter()
-            .flat_map(|rows| rows.map.range(whole(TableId::Limit)));
-        let paused = limits.filter_map(|(key, value)| {
-            let row = Limits::read_row(value).ok()?;
-            let is_waited_for = row.slots() == 0 && row.parked.is_some();
-            is_waited_for.then(|| Limits::read_key(key).ok()).flatten()
-        });
-        let paused: Vec<LimitName> = paused.collect();
-        let mut times = times;
-        for name in paused {
-            let timeout = self.config.network.timeout_ms * MS;
-            let command = say::unpause(&name, times, self.names.group(0));
-            times += 1;
-            self.call(For::Nobody, 0, command, timeout);
-        }
-        self.heap.push(self.now + LOOK_EVERY, Event::Unpause(times));
     }
 
     fn ask(&mut self, index: u32, id: u32, ask: &Ask) {

@@ -2,7 +2,7 @@
 //!
 //! * [`event`]: what can happen; [`World::run`] takes it off the heap
 //! * [`process`]: a process that has the shard open, as production's driver runs a stage
-//! * `death`: how it ends
+//! * `death`: how it ends; `closing`: what is done once all faults have ended
 //! * [`owners`]: opening the shard, being deposed, objects of the log on their way
 //! * [`bucket`], [`handle`]: the object store, and an open shard as one process sees it
 //! * [`call`]: calls over the network; [`client`], [`worker`]: who makes them
@@ -11,6 +11,7 @@
 pub mod bucket;
 pub mod call;
 pub mod client;
+mod closing;
 mod death;
 pub mod event;
 pub mod handle;
@@ -122,7 +123,7 @@ impl<'a> World<'a> {
             now: 0,
             events: 0,
             heap,
-            names: Names::new(config.tenants, config.groups),
+            names: Names::with_weights(config.tenants, config.groups, &config.weights),
             bucket: Bucket::new(config.wrong),
             processes: Vec::new(),
             latest: None,
@@ -320,7 +321,7 @@ impl<'a> World<'a> {
             worker.paused_until = self.now;
         }
         self.ensure(0);
-        if self.plan.limited() > 0 {
+        if self.plan.limited() > 0 || self.plan.has_operators() {
             self.heap.push(self.now + MS, Event::Unpause(0));
         }
     }

@@ -93,7 +93,7 @@ impl World<'_> {
         let began = clock.read(self.opening_since, offset);
         let shadow = Shadow::new(
             self.bucket.rows().clone(),
-            self.check.history.length(),
+            (self.check.history.length(), self.check.settings.clone()),
             self.config.replay,
         );
         let limits = self.config.limits();
@@ -106,7 +106,7 @@ impl World<'_> {
         self.processes.push(process);
         self.latest = Some(id);
         self.cover.hit(Mark::Opened);
-        self.check.opened(id, self.bucket.rows())?;
+        self.check.opened(id, self.bucket.rows(), &mut self.cover)?;
         self.wake(id);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What plans say, as commands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use silo_core::shard::command::Command;
@@ -10,6 +11,9 @@ use silo_core::shard::commands::inspect::{Get, ListSetAside};
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
 use silo_core::shard::commands::list::List;
+use silo_core::shard::commands::pause::SetQueue;
+use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
+use silo_core::shard::commands::tenant::{SetTenant, SetWeight};
 use silo_core::table::job::JobKey;
 use silo_core::table::limit::LimitName;
 use silo_core::table::state::Status;
@@ -21,9 +25,9 @@ use silo_core::types::retention::Retention;
 use silo_core::types::retry::{Jitter, RetryPolicy};
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::{Millis, Timestamp};
-use silo_core::types::weight::Weights;
+use silo_core::types::weight::{Weight, Weights};
 
-use crate::plan::{Ask, JobSpec, Naming, Want};
+use crate::plan::{Ask, JobSpec, Naming, Said, Want};
 
 /// Most tasks of one request, in bytes.
 const LEASE_BYTES_MAX: u64 = 1 << 20;
@@ -33,6 +37,8 @@ const LEASE_BYTES_MAX: u64 = 1 << 20;
 pub struct Names {
     tenants: Vec<Tenant>,
     groups: Vec<TaskGroup>,
+    /// What each tenant weighs, as the configuration says.
+    weights: Weights,
     /// The latest key of each job.
     keys: BTreeMap<u32, JobKey>,
 }
@@ -45,8 +51,33 @@ impl Names {
         Self {
             tenants: tenants.collect(),
             groups: groups.collect(),
+            weights: Weights::default(),
             keys: BTreeMap::new(),
         }
+    }
+
+    /// Those, with these weights, in the order of the tenants' numbers.
+    pub fn with_weights(tenants: u32, groups: u32, weights: &[u32]) -> Self {
+        let names = Self::new(tenants, groups);
+        let weights = weights
+            .iter()
+            .filter_map(|number| Weight::parse(*number).ok());
+        let named: BTreeMap<_, _> = names.tenants.iter().cloned().zip(weights).collect();
+        let weights = Weights {
+            default: Weight::ONE,
+            named: Arc::new(named),
+        };
+        Self { weights, ..names }
+    }
+
+    /// What each tenant weighs, as the configuration says.
+    pub fn weights(&self) -> Weights {
+        self.weights.clone()
+    }
+
+    /// The tenants, in the order of their numbers.
+    pub fn tenants(&self) -> &[Tenant] {
+        &self.tenants
     }
 
     /// A task group; there is one.
@@ -143,7 +174,50 @@ impl Names {
                 after: None,
                 jobs_max: 10,
             }),
+            Ask::SetLimit {
+                tenant,
+                key,
+                change,
+            } => self.set_limit(*tenant, *key, *change),
+            Ask::Recount(tenant) => Command::RecountLimits(self.tenant(*tenant)),
+            Ask::SetTenant {
+                tenant,
+                weight,
+                paused,
+            } => Command::SetTenant(SetTenant {
+                tenant: self.tenant(*tenant),
+                weight: weight.map_or(SetWeight::Keep, |number| {
+                    Weight::parse(number).map_or(SetWeight::Clear, SetWeight::To)
+                }),
+                paused: *paused,
+            }),
+            Ask::SetQueue {
+                tenant,
+                group,
+                paused,
+            } => Command::SetQueue(SetQueue {
+                group: self.group(*group),
+                tenant: tenant.map(|tenant| self.tenant(tenant)),
+                is_paused: *paused,
+            }),
+            Ask::GetTenant(tenant) => Command::GetTenant(self.tenant(*tenant)),
+            Ask::ListPaused => Command::ListPaused,
         }
+    }
+
+    fn set_limit(&self, tenant: u32, key: u8, change: Said) -> Command {
+        let change = match change {
+            Said::Maximum(maximum) => LimitChange::Maximum(maximum),
+            Said::Clear => LimitChange::Clear,
+            Said::Pause => LimitChange::Pause,
+            Said::Resume => LimitChange::Resume,
+        };
+        let Some(key) = limit_key(key) else {
+            return Command::ListPaused;
+        };
+        let tenant = self.tenant(tenant);
+        let limit = LimitName { tenant, key };
+        Command::SetLimit(SetLimit { limit, change })
     }
 
     fn enqueue(&mut self, spec: &JobSpec, now_ms: i64) -> Enqueue {
@@ -257,24 +331,39 @@ pub fn unpause(name: &LimitName, number: u32, group: TaskGroup) -> Command {
     }))
 }
 
-/// A request for tasks.
+/// A request for tasks, where nobody weighs more than another.
 pub fn lease(group: TaskGroup, to: &WorkerId, tasks_max: u32, lease: Millis) -> Command {
+    weighed_lease(group, to, tasks_max, lease, Weights::default())
+}
+
+/// A request for tasks.
+pub fn weighed_lease(
+    group: TaskGroup,
+    to: &WorkerId,
+    tasks_max: u32,
+    lease: Millis,
+    weights: Weights,
+) -> Command {
     Command::Lease(Lease {
         group,
         grantee: grantee(to, lease),
         tasks_max,
         bytes_max: LEASE_BYTES_MAX,
-        weights: Weights::default(),
+        weights,
     })
 }
 
 fn limits(spec: &JobSpec) -> Vec<Limit> {
     let limit = |want: &Want| {
-        let key = LimitKey::parse(&format!("limit-{:02}", want.key)).ok()?;
+        let key = limit_key(want.key)?;
         let maximum = want.maximum;
         Some(Limit::Concurrency(Slot { key, maximum }))
     };
     spec.limits.iter().filter_map(limit).collect()
+}
+
+fn limit_key(number: u8) -> Option<LimitKey> {
+    LimitKey::parse(&format!("limit-{number:02}")).ok()
 }
 
 fn statuses(ended: bool) -> BTreeSet<Status> {

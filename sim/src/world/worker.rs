@@ -104,7 +104,8 @@ impl World<'_> {
         worker.asked = worker.asked.wrapping_add(1);
         let group = worker.asked.wrapping_add(id) % groups.max(1);
         let (name, endpoint) = (worker.name.clone(), worker.endpoint);
-        let command = say::lease(self.names.group(group), &name, room, lease);
+        let (group, weights) = (self.names.group(group), self.names.weights());
+        let command = say::weighed_lease(group, &name, room, lease, weights);
         self.call(For::Poll(id, life), endpoint, command, timeout);
     }
 

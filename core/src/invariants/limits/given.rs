@@ -3,7 +3,7 @@
 use crate::invariants::StepInvariant;
 use crate::invariants::image::Image;
 use crate::shard::command::Command;
-use crate::table::limit::LimitName;
+use crate::table::limit::{LimitName, LimitRow};
 use crate::types::limit::{Limit, slots_of};
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
@@ -23,8 +23,17 @@ fn check(before: &Image, after: &Image, command: Option<&Command>, _now: Timesta
     };
     let mut violations = Vec::new();
     for (name, row) in &after.limits {
-        let held = before.limits.get(name).map_or(0, |row| row.held);
-        let slots = row.slots().max(most_said(command, name));
+        let was = before.limits.get(name);
+        let held = was.map_or(0, |row| row.held);
+        // What an operator has set goes before what any job says. A job that was here before comes
+        // in under what was said before, whoever comes after it in the same import.
+        let is_import = matches!(command, Command::Import(_));
+        let had = was.filter(|_| is_import).map_or(0, LimitRow::slots);
+        let slots = if row.is_set() {
+            row.slots()
+        } else {
+            row.slots().max(most_said(command, name)).max(had)
+        };
         if row.held > held && row.held > slots {
             violations.push(format!(
                 "{name:?}: {held} held, then {}, of {slots}",
