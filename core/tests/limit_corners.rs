@@ -9,23 +9,30 @@
 
 mod common;
 
-use common::limits::{enqueue, exactly, explain, is_parked, is_ready, name, set, succeed};
+use common::limits::{
+    enqueue, exactly, explain, is_parked, is_ready, name, recount, row, set, succeed,
+};
 use common::{
-    Shard, failure, job, limited, pause_queue, pause_tenant, plain, queue, retrying, tenant,
+    Shard, attempted, failure, imported, job, limited, of_tenant, pause_queue, pause_tenant, plain,
+    queue, retrying, set_weight, tenant,
 };
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::import::{ImportEnding, ImportJob};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
+use silo_core::shard::commands::tenant::SetWeight;
 use silo_core::shard::limits::search::{PASSES_MAX, TICK_LOOKS_MAX};
 use silo_core::shard::refusal::QUEUES_MAX;
 use silo_core::shard::reply::Task;
 use silo_core::shard::seen::{DueBecause, Explanation};
+use silo_core::shard::soft::Soft;
 use silo_core::table::Table as _;
 use silo_core::table::limit::LimitName;
 use silo_core::table::line::{LineName, LineRow, Lines};
 use silo_core::table::state::{Position, States};
 use silo_core::types::time::{Millis, Timestamp};
+use silo_core::types::weight::Weight;
 
 /// A line of these jobs, which want both, has a ticket; one runs at each of the two.
 fn with_ticket(shard: &mut Shard, of_line: Vec<Enqueue>) -> Vec<Task> {
@@ -233,4 +240,110 @@ fn a_damaged_line_with_a_ticket_does_not_have_ticks_go_on_for_ever() {
     shard.damage(&Lines::key(&of_line));
     set(&mut shard, "a", LimitChange::Pause);
     shard.settle();
+}
+
+/// What is long over says nothing of how many run now.
+#[test]
+fn an_import_of_what_has_ended_leaves_the_maximum_alone() {
+    let mut shard = Shard::new();
+    enqueue(&mut shard, &["1", "2"], &[("a", 2)]);
+    let ended = ImportEnding::Succeeded { data: "".into() };
+    shard
+        .import_one(ImportJob {
+            limits: limited("x", &[("a", 0)]).limits,
+            ..imported("old", vec![attempted(1, ended)])
+        })
+        .unwrap();
+    assert_eq!(row(&shard, "a").unwrap().maximum, 2);
+}
+
+#[test]
+fn the_largest_maxima_and_weights_overflow_nothing() {
+    let mut shard = Shard::new();
+    shard.run(&set_weight(
+        "t",
+        SetWeight::To(Weight::parse(Weight::MAX.into()).unwrap()),
+    ));
+    enqueue(&mut shard, &["1"], &[("a", u32::MAX), ("b", 0)]);
+    assert!(is_parked(&shard, "1"));
+    set(&mut shard, "b", LimitChange::Maximum(u32::MAX));
+    enqueue(&mut shard, &["2", "3"], &[("a", u32::MAX), ("b", u32::MAX)]);
+    let tasks = shard.lease(u32::MAX);
+    assert_eq!(tasks.len(), 3);
+    set(&mut shard, "a", LimitChange::Maximum(0));
+    enqueue(&mut shard, &["4"], &[("a", u32::MAX)]);
+    for task in &tasks {
+        succeed(&mut shard, task);
+    }
+    assert!(is_parked(&shard, "4"));
+    set(&mut shard, "a", LimitChange::Clear);
+    assert!(is_ready(&shard, "4"));
+    assert_eq!(recount(&mut shard), 0);
+}
+
+#[test]
+fn what_is_set_and_cleared_during_a_pause_counts_after_it_in_any_order() {
+    use LimitChange::{Clear, Maximum, Pause, Resume};
+    let scripts: [&[LimitChange]; 6] = [
+        &[Pause, Maximum(0), Resume, Clear],
+        &[Pause, Maximum(3), Clear, Resume],
+        &[Maximum(0), Pause, Clear, Resume],
+        &[Maximum(0), Pause, Resume, Maximum(1)],
+        &[Pause, Resume, Pause, Resume],
+        &[Clear, Resume, Maximum(0), Clear],
+    ];
+    for script in scripts {
+        for is_used in [false, true] {
+            let mut shard = Shard::new();
+            if is_used {
+                enqueue(&mut shard, &["before"], &[("a", 1)]);
+            }
+            let half = script.len() / 2;
+            for change in &script[..half] {
+                set(&mut shard, "a", *change);
+            }
+            shard.delete(&job("t", "before"));
+            enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
+            for change in &script[half..] {
+                set(&mut shard, "a", *change);
+            }
+            assert!(is_ready(&shard, "1"), "{script:?}");
+            let task = shard.lease_one();
+            succeed(&mut shard, &task);
+            let task = if is_ready(&shard, "2") {
+                shard.lease_one()
+            } else {
+                panic!("{script:?}")
+            };
+            succeed(&mut shard, &task);
+        }
+    }
+}
+
+#[test]
+fn a_tenant_that_is_paused_in_its_turn_has_one_when_it_is_resumed() {
+    let mut shard = Shard::new();
+    for (name, number) in [("t", 6), ("u", 6)] {
+        shard.run(&set_weight(name, SetWeight::To(Weight::parse(3).unwrap())));
+        for n in 0..number {
+            shard.enqueue(of_tenant(name, &format!("{n}")));
+        }
+    }
+    let of = |tasks: &[Task]| -> Vec<String> {
+        tasks
+            .iter()
+            .map(|task| task.id.tenant.to_string())
+            .collect()
+    };
+    assert_eq!(of(&shard.lease(1)), ["t"]);
+    shard.run(&pause_tenant("t", true));
+    assert_eq!(of(&shard.lease(1)), ["u"]);
+    shard.run(&pause_tenant("t", false));
+    assert_eq!(of(&shard.lease(6)), ["u", "u", "t", "t", "t", "u"]);
+    shard.run(&pause_queue("g", None, true));
+    shard.soft = Soft::lost();
+    shard.settle();
+    assert_eq!(shard.lease(9).len(), 0);
+    shard.run(&pause_queue("g", None, false));
+    assert_eq!(shard.lease(9).len(), 4, "nobody is left out");
 }
