@@ -22,7 +22,7 @@ use silo_core::shard::commands::import::{ImportEnding, ImportJob};
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
 use silo_core::shard::commands::tenant::SetWeight;
-use silo_core::shard::limits::search::{PASSES_MAX, TICK_LOOKS_MAX};
+use silo_core::shard::limits::search::{LOOKS_MAX, PASSES_MAX, TICK_LOOKS_MAX};
 use silo_core::shard::refusal::QUEUES_MAX;
 use silo_core::shard::reply::Task;
 use silo_core::shard::seen::{DueBecause, Explanation};
@@ -96,6 +96,20 @@ fn a_kept_slot_goes_to_the_next_of_the_line_when_the_first_is_damaged() {
     succeed(&mut shard, &here);
     shard.settle();
     assert!(is_ready(&shard, "both2"));
+}
+
+/// And for others, of all its limits, when it has no next.
+#[test]
+fn what_was_kept_for_a_damaged_job_goes_to_others() {
+    let mut shard = Shard::new();
+    let both = limited("both", &[("a", 1), ("b", 1)]);
+    let tasks = with_ticket(&mut shard, vec![both]);
+    let here = with_one_before(&mut shard, tasks, "both");
+    shard.damage(&States::key(&job("t", "both")));
+    succeed(&mut shard, &here);
+    shard.settle();
+    assert!(is_ready(&shard, "urgent"));
+    assert_eq!(shard.lease(9).len(), 2, "one of each");
 }
 
 #[test]
@@ -346,4 +360,50 @@ fn a_tenant_that_is_paused_in_its_turn_has_one_when_it_is_resumed() {
     assert_eq!(shard.lease(9).len(), 0);
     shard.run(&pause_queue("g", None, false));
     assert_eq!(shard.lease(9).len(), 4, "nobody is left out");
+}
+
+#[test]
+fn whoever_is_the_last_that_may_be_looked_at_leaves_nobody_behind() {
+    let both = LOOKS_MAX + TICK_LOOKS_MAX;
+    for many in [LOOKS_MAX, both].map(|n| [n - 1, n, n + 1]).concat() {
+        for of_their_own in [false, true] {
+            let mut shard = Shard::new();
+            shard.is_checked = false;
+            enqueue(&mut shard, &["holds"], &[("hot", 1)]);
+            for number in 0..many {
+                let own = format!("own{number}");
+                let all = [("hot", 1), (own.as_str(), 1)];
+                let wanted = if of_their_own { &all[..] } else { &all[..1] };
+                shard.enqueue(limited(&own, wanted));
+            }
+            shard.is_checked = true;
+            set(&mut shard, "hot", LimitChange::Maximum(u32::MAX));
+            shard.settle();
+            assert!(shard.image().admits.is_empty());
+            assert_eq!(shard.lease(1000).len(), many + 1, "{of_their_own}");
+        }
+    }
+}
+
+/// Of those that want two limits that are searched together, nobody waits for ever: each has one of
+/// its limits in common with the next, and the slots of all are given back at once.
+#[test]
+fn everybody_in_a_circle_of_limits_runs_however_their_lines_are_moved() {
+    let mut shard = Shard::new();
+    let keys: Vec<String> = (0..5).map(|n| format!("k{n}")).collect();
+    for number in 0..200 {
+        let (one, other) = (number % 5, (number + 1 + number / 5 % 4) % 5);
+        let wanted = [(keys[one].as_str(), 1), (keys[other].as_str(), 1)];
+        shard.enqueue(limited(&format!("{number}"), &wanted));
+    }
+    let mut ran = 0;
+    for _ in 0..400 {
+        let tasks = shard.lease(9);
+        ran += tasks.len();
+        for task in tasks {
+            succeed(&mut shard, &task);
+        }
+    }
+    assert_eq!(ran, 200);
+    assert!(shard.image().limits.is_empty());
 }
