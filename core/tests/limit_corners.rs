@@ -407,3 +407,23 @@ fn everybody_in_a_circle_of_limits_runs_however_their_lines_are_moved() {
     assert_eq!(ran, 200);
     assert!(shard.image().limits.is_empty());
 }
+
+/// Of a limit that an operator has set it is known what the newest enqueue said, also while nobody
+/// uses it.
+#[test]
+fn an_older_job_does_not_say_the_maximum_of_a_limit_that_is_set() {
+    let mut shard = Shard::new();
+    set(&mut shard, "a", LimitChange::Maximum(9));
+    let start = Some(Timestamp::from_millis(shard.now + 1000));
+    shard.enqueue(Enqueue {
+        start_at: start,
+        ..limited("older", &[("a", 1)])
+    });
+    enqueue(&mut shard, &["newest"], &[("a", 5)]);
+    let task = shard.lease_one();
+    succeed(&mut shard, &task);
+    shard.pass(1000);
+    assert!(is_ready(&shard, "older"));
+    set(&mut shard, "a", LimitChange::Clear);
+    assert_eq!(row(&shard, "a").unwrap().slots(), 5);
+}
