@@ -122,9 +122,11 @@ impl LimitRow {
         self.held > 0 || self.lines > 0
     }
 
-    /// A job that wants a slot says how many there are, if nobody who is here has said it.
+    /// A job that wants a slot says how many there are, if nobody who is here has said it. What the
+    /// newest enqueue said while an operator had something set is still known; 0: nothing was said.
     pub const fn adopt(&mut self, maximum: u32) {
-        if !self.is_wanted() {
+        let is_known = self.is_set() && self.maximum > 0;
+        if !self.is_wanted() && !is_known {
             self.maximum = maximum;
         }
     }

@@ -104,14 +104,19 @@ impl TenantRow {
 
     /// The tenant's queues of one task group, first priority first. None while it is paused.
     pub fn queues(&self, group: &TaskGroup) -> impl Iterator<Item = (&Queue, &Head)> {
+        let is_paused = self.paused_since(group).is_some();
+        self.waiting(group).take_while(move |_| !is_paused)
+    }
+
+    /// The same, also while it is paused.
+    pub fn waiting(&self, group: &TaskGroup) -> impl Iterator<Item = (&Queue, &Head)> {
         let first = Queue {
             group: group.clone(),
             priority: Priority::default(),
         };
-        let is_paused = self.paused_since(group).is_some();
         self.ready
             .range(first..)
-            .take_while(move |(queue, _)| queue.group == *group && !is_paused)
+            .take_while(move |(queue, _)| queue.group == *group)
     }
 
     /// The task groups with ready work of which the tenant is not paused, each once, in order.

@@ -68,8 +68,13 @@ pub(crate) fn explain(key: &JobKey, draft: &mut Draft<'_>) -> Result<Reply, Halt
 
 /// What a job waits for that is not due.
 const fn due_because(state: &StateRow) -> DueBecause {
+    // What was given back is remembered for longer: an attempt that has begun since counts.
     match &state.returned {
-        Some(returned) if matches!(returned.how, Return::Snoozed { .. }) => DueBecause::Snooze,
+        Some(returned)
+            if matches!(returned.how, Return::Snoozed { .. }) && state.last.is_none() =>
+        {
+            DueBecause::Snooze
+        }
         Some(_) | None if state.attempts_ended > state.attempts_before => DueBecause::BackOff,
         Some(_) | None => DueBecause::Start,
     }
@@ -85,7 +90,7 @@ fn ready(
     let paused = paused(draft, &key.tenant, &state.queue.group)?;
     let tenant = draft.tenant(&key.tenant)?;
     let (mut before, mut of, mut low) = (0_u64, 0_u64, place);
-    for (queue, head) in tenant.queues(&state.queue.group) {
+    for (queue, head) in tenant.waiting(&state.queue.group) {
         of = of.saturating_add(head.count);
         if queue.priority < state.queue.priority {
             before = before.saturating_add(head.count);

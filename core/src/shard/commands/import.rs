@@ -237,7 +237,6 @@ fn begin(draft: &mut Draft<'_>, key: &JobKey, job: &ImportJob) -> Result<Status,
     let mut state = StateRow::new(position, job.queue.clone(), now);
     state.has_payload_row = row.payload.is_stored();
     state.slots = slots_of(&row.limits);
-    newest(draft, &key.tenant, &state.slots)?;
     draft.put::<Jobs>(key, &row);
     settle(draft, key, &row, state, None, job, &job.attempts)
 }
@@ -325,12 +324,7 @@ fn settle(
         .last()
         .map(|last| (last.finished_at, &last.how))
     {
-        None => enter(
-            draft,
-            key,
-            &mut state,
-            Entry::At(job.start_at.unwrap_or(now)),
-        )?,
+        None => start(draft, key, &mut state, before, job.start_at.unwrap_or(now))?,
         Some((at, ImportEnding::Succeeded { .. })) => {
             end_as_of(draft, key, &mut state, Ended::Succeeded, None, at)?;
         }
@@ -341,8 +335,8 @@ fn settle(
             if let Some(retry) = &row.retry {
                 state.retry_delay = retry.delay(failures, state.retry_delay, draft.draw());
             }
-            let start = job.start_at.unwrap_or(at.after(state.retry_delay));
-            enter(draft, key, &mut state, Entry::At(start))?;
+            let at = job.start_at.unwrap_or(at.after(state.retry_delay));
+            start(draft, key, &mut state, before, at)?;
         }
         Some((at, ImportEnding::Failed { .. })) => {
             end_as_of(draft, key, &mut state, Ended::Failed, None, at)?;
@@ -350,6 +344,21 @@ fn settle(
     }
     draft.put_state(key, before, &mut state)?;
     Ok(state.status())
+}
+
+/// A job that is still to run enters. One that was not here says how many slots its limits have, as
+/// an enqueue does; one that has ended says nothing of those that run now.
+fn start(
+    draft: &mut Draft<'_>,
+    key: &JobKey,
+    state: &mut StateRow,
+    before: Option<Status>,
+    at: Timestamp,
+) -> Result<(), Halt> {
+    if before.is_none() {
+        newest(draft, &key.tenant, &state.slots)?;
+    }
+    enter(draft, key, state, Entry::At(at))
 }
 
 /// Failures in the job's latest run that its retry policy pays for: crashes here are not among

@@ -9,12 +9,12 @@ use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, gather};
 use crate::shard::limits::ahead::for_lowest;
 use crate::shard::view::Need;
-use crate::table::Table;
 use crate::table::codec::encode;
 use crate::table::key::Key;
 use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets};
 use crate::table::line::{LineId, LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow};
 use crate::table::place::Head;
+use crate::table::{Table, TableId};
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
 
@@ -23,7 +23,7 @@ use crate::types::tenant::Tenant;
 pub(crate) struct Ledger {
     limits: BTreeMap<LimitName, Kept<LimitRow>>,
     lines: BTreeMap<LineName, Kept<Option<LineRow>>>,
-    freed: BTreeSet<LimitName>,
+    freed: BTreeMap<Tenant, BTreeSet<LimitKey>>,
 }
 
 struct Kept<R> {
@@ -35,19 +35,17 @@ struct Kept<R> {
 impl Ledger {
     /// Whoever waits for this limit is to be looked at when the command ends.
     pub(crate) fn free(&mut self, name: LimitName) {
-        self.freed.insert(name);
+        self.freed.entry(name.tenant).or_default().insert(name.key);
     }
 
     /// All limits of one tenant that are to be looked at.
     pub(crate) fn take_freed(&mut self) -> Option<(Tenant, BTreeSet<LimitKey>)> {
-        let tenant = self.freed.first()?.tenant.clone();
-        let mut keys = BTreeSet::new();
-        while let Some(name) = self.freed.first()
-            && name.tenant == tenant
-        {
-            keys.extend(self.freed.pop_first().map(|name| name.key));
-        }
-        Some((tenant, keys))
+        self.freed.pop_first()
+    }
+
+    /// How many tenants have limits that are to be looked at.
+    pub(crate) fn freed_tenants(&self) -> usize {
+        self.freed.len()
     }
 
     /// The rows to write.
@@ -223,14 +221,7 @@ fn issue(
         };
         if let Some(ticket) = old {
             draft.delete::<Tickets>(&row_of(ticket));
-            let lowest = draft.range_now(&TicketKey::all(&limit_name), 1)?;
-            let lowest = lowest
-                .first()
-                .and_then(|(key, _)| Tickets::read_key(key).ok());
-            if let Some(row) = limit(draft, &limit_name)? {
-                row.tickets = row.tickets.saturating_sub(1);
-                row.lowest = lowest.map(|key| (key.ticket, key.line));
-            }
+            next_lowest(draft, &limit_name)?;
         }
         if let Some(ticket) = new {
             draft.put::<Tickets>(&row_of(ticket), &TicketRow {});
@@ -240,6 +231,34 @@ fn issue(
                 row.lowest = Some(row.lowest.map_or(drawn, |lowest| lowest.min(drawn)));
             }
         }
+    }
+    Ok(())
+}
+
+/// Drops the lowest ticket of a limit, the line of which is not there or cannot be read: a limit
+/// that is paused would be searched for it for ever.
+pub(crate) fn drop_lowest(draft: &mut Draft<'_>, name: &LimitName) -> Result<(), Halt> {
+    let Some((ticket, line)) = limit(draft, name)?.and_then(|row| row.lowest) else {
+        return Ok(());
+    };
+    let key = TicketKey {
+        limit: name.clone(),
+        ticket,
+        line,
+    };
+    draft.drop_index(TableId::Ticket, &Tickets::key(&key));
+    next_lowest(draft, name)
+}
+
+/// A limit has a ticket less: who has the lowest now.
+fn next_lowest(draft: &mut Draft<'_>, name: &LimitName) -> Result<(), Halt> {
+    let rows = draft.range_now(&TicketKey::all(name), 1)?;
+    let lowest = rows
+        .first()
+        .and_then(|(key, _)| Tickets::read_key(key).ok());
+    if let Some(row) = limit(draft, name)? {
+        row.tickets = row.tickets.saturating_sub(1);
+        row.lowest = lowest.map(|key| (key.ticket, key.line));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::shard::command::Command;
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, ask, gather};
-use crate::shard::limits::ledger::{fits, limit, line, put_line};
+use crate::shard::limits::ledger::{drop_lowest, fits, limit, line, put_line};
 use crate::shard::limits::{ahead, hold, name, without};
 use crate::shard::moves::{full, queue, wait};
 use crate::shard::soft::SoftStep;
@@ -49,6 +49,9 @@ pub(crate) fn search(draft: &mut Draft<'_>, looks: usize) -> Result<(), Halt> {
     let mut left = looks;
     let mut need = Need::default();
     while let Some((tenant, freed)) = draft.ledger.take_freed() {
+        // What one tenant has to be searched keeps none of the others waiting.
+        let others = draft.ledger.freed_tenants();
+        let share = left.div_ceil(others.saturating_add(1));
         let mut search = Search {
             tenant,
             lanes: BTreeMap::new(),
@@ -56,11 +59,12 @@ pub(crate) fn search(draft: &mut Draft<'_>, looks: usize) -> Result<(), Halt> {
             blocked: Vec::new(),
             seen: BTreeSet::new(),
             first: None,
-            left,
+            first_open: None,
+            left: share,
         };
         // What is missing for any tenant is loaded at once for all of them.
         gather(&mut need, search.run(draft, freed))?;
-        left = search.left;
+        left = left.saturating_sub(share.saturating_sub(search.left));
     }
     need.settled()
 }
@@ -83,6 +87,8 @@ struct Search {
     seen: BTreeSet<LineId>,
     /// The line that was looked at first, and whether it was served.
     first: Option<(LineId, bool)>,
+    /// The same of those that want nothing that is paused.
+    first_open: Option<(LineId, bool)>,
     /// Lines that may still be looked at.
     left: usize,
 }
@@ -162,10 +168,11 @@ impl Search {
                 let lowest = row.lowest.filter(|_| row.slots() == 0);
                 let Some((_, holder)) = lowest else { break };
                 let holder = self.line_name(holder);
-                let Some(mut row) = line(draft, &holder)? else {
-                    break;
-                };
                 self.left = self.left.saturating_sub(1);
+                let Some(mut row) = line(draft, &holder)? else {
+                    drop_lowest(draft, &name(&self.tenant, &key))?;
+                    continue;
+                };
                 row.ticket = None;
                 row.passes = 0;
                 let wanted = row.wanted.clone();
@@ -267,19 +274,22 @@ impl Search {
         self.left = self.left.saturating_sub(1);
         if !self.is_runnable(draft, id, &row.wanted)? {
             self.first.get_or_insert((id, false));
+            if !self.wants_paused(draft, &row.wanted)? {
+                self.first_open.get_or_insert((id, false));
+            }
             self.seen.insert(id);
             self.blocked.push((id, key));
             return Ok(());
         }
         self.first.get_or_insert((id, true));
+        self.first_open.get_or_insert((id, true));
         let Some(rest) = self.serve(draft, (head, &key, id))? else {
             return Ok(());
         };
-        // It stays where it is, and is looked at again in its new place.
+        // It stays where it is, and is looked at again in its new place. So is one for which a slot
+        // is kept: its first job may not have taken it.
         let is_read = |lane: &&mut Lane| lane.next.is_none() || lane.horizon >= Some(rest.head);
-        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| !lane.is_kept)
-            && is_read(&lane)
-        {
+        if let Some(lane) = self.lanes.get_mut(&key).filter(is_read) {
             lane.waiting = lane.waiting.saturating_add(1);
             let row = ParkedRow {
                 wanted: rest.wanted,
@@ -428,26 +438,42 @@ impl Search {
     }
 
     /// Notes that the first line that was looked at was not served; too often, and it gets a
-    /// ticket, which comes after all others.
+    /// ticket, which comes after all others. One that wants what is paused gets none, and keeps
+    /// nobody who comes after it from one.
     fn note(&self, draft: &mut Draft<'_>) -> Result<(), Halt> {
-        let Some((id, false)) = self.first else {
-            return Ok(());
-        };
+        let both = [self.first, self.first_open];
+        let passed = both.iter().flatten().filter(|(_, is_served)| !is_served);
+        let passed: BTreeSet<LineId> = passed.map(|(id, _)| *id).collect();
+        let mut need = Need::default();
+        for id in passed {
+            gather(&mut need, self.pass(draft, id))?;
+        }
+        need.settled()
+    }
+
+    /// Notes that a line was passed over.
+    fn pass(&self, draft: &mut Draft<'_>, id: LineId) -> Result<(), Halt> {
         let name = self.line_name(id);
         let Some(mut row) = line(draft, &name)?.filter(|row| row.ticket.is_none()) else {
             return Ok(());
         };
-        let mut is_paused = false;
-        for key in &row.wanted {
-            let row = limit(draft, &self.limit_name(key))?;
-            is_paused |= row.is_none_or(|row| row.slots() == 0);
-        }
         row.passes = row.passes.saturating_add(1).min(PASSES_MAX);
-        if row.passes == PASSES_MAX && !is_paused {
+        if row.passes == PASSES_MAX && !self.wants_paused(draft, &row.wanted)? {
             let now = draft.now();
             row.ticket = Some(draft.tenant(&self.tenant)?.place(now).seq);
         }
         put_line(draft, &name, Some(row))
+    }
+
+    /// Whether one of these limits is paused. One that cannot be read has no slot either.
+    fn wants_paused(&self, draft: &mut Draft<'_>, wanted: &[LimitKey]) -> Result<bool, Halt> {
+        for key in wanted {
+            let row = limit(draft, &self.limit_name(key))?;
+            if row.is_none_or(|row| row.slots() == 0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whatever was not come to is left as rows. (SILO-LIMIT-4)
