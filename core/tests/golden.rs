@@ -135,6 +135,7 @@ fn state(position: Position) -> StateRow {
     row.retention.failed = Some(Millis::new(11));
     row.has_payload_row = true;
     row.slots = vec![slot("a", 1), slot("b", 2)];
+    row.waited = Some(wait_place());
     row
 }
 
@@ -236,7 +237,7 @@ fn lines() -> Vec<String> {
         reason: "damaged".to_owned(),
     };
     let mut lines = vec![
-        line::<Format>("format@3", &FormatKey, &format),
+        line::<Format>("format@4", &FormatKey, &format),
         line::<Tenants>("tenant@3", &tenant("t"), &tenant_row()),
         line::<PausedQueues>("paused_queues", &PausedQueuesKey, &paused_queues_row()),
         line::<Jobs>("job@2", &key, &job_row()),
@@ -244,7 +245,7 @@ fn lines() -> Vec<String> {
     ];
     for (name, position, _) in positions() {
         lines.push(line::<States>(
-            &format!("state-{name}@3"),
+            &format!("state-{name}@4"),
             &key,
             &state(position),
         ));
@@ -331,8 +332,15 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
+/// What a row says now that format 3 could not say.
+fn as_of_format_3(mut row: StateRow) -> StateRow {
+    row.waited = None;
+    row
+}
+
 /// What a row says now that format 2 could not say.
-fn as_of_format_2(mut row: StateRow) -> StateRow {
+fn as_of_format_2(row: StateRow) -> StateRow {
+    let mut row = as_of_format_3(row);
     row.slots = Vec::new();
     row
 }
@@ -351,9 +359,10 @@ fn as_of_format_1(row: StateRow) -> StateRow {
 
 /// Key and row of the golden row with this name, of the newest version there is.
 fn golden(name: &str) -> (Vec<u8>, Vec<u8>) {
-    let versions = [format!("{name}@3"), format!("{name}@2"), name.to_owned()];
-    let is_there = |name: &&String| GOLDEN.lines().any(|l| l.starts_with(&format!("{name} ")));
-    named(versions.iter().find(is_there).unwrap())
+    let newer = [4, 3, 2].map(|version| format!("{name}@{version}"));
+    let mut versions = newer.into_iter().chain([name.to_owned()]);
+    let is_there = |name: &String| GOLDEN.lines().any(|l| l.starts_with(&format!("{name} ")));
+    named(&versions.find(is_there).unwrap())
 }
 
 fn named(name: &str) -> (Vec<u8>, Vec<u8>) {
@@ -432,6 +441,9 @@ fn golden_rows_are_read_as_what_they_say() {
             "{name}, its rest lost"
         );
         assert_eq!(States::read_row(&row), Ok(state(position.clone())));
+        let (_, row) = named(&format!("state-{name}@3"));
+        let old = as_of_format_3(state(position.clone()));
+        assert_eq!(States::read_row(&row), Ok(old), "{name} of format 3");
         if name == "parked" {
             continue;
         }

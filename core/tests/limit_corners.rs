@@ -427,3 +427,36 @@ fn an_older_job_does_not_say_the_maximum_of_a_limit_that_is_set() {
     set(&mut shard, "a", LimitChange::Clear);
     assert_eq!(row(&shard, "a").unwrap().slots(), 5);
 }
+
+/// Its place in the queue is that of the moment at which it was served; where it waited is another.
+#[test]
+fn what_has_waited_and_is_released_goes_before_those_that_came_later() {
+    let mut shard = Shard::new();
+    for id in ["1", "2", "3"] {
+        shard.now += 1000;
+        enqueue(&mut shard, &[id], &[("a", 1)]);
+    }
+    let task = shard.lease_one();
+    shard.now += 1000;
+    succeed(&mut shard, &task);
+    for _ in 0..2 {
+        let task = shard.lease_one();
+        shard.report(&task.id, Outcome::Release);
+        assert!(is_ready(&shard, "2") && is_parked(&shard, "3"));
+    }
+}
+
+#[test]
+fn what_has_waited_and_is_tried_again_begins_to_wait_anew() {
+    let mut shard = Shard::new();
+    for id in ["1", "2", "3"] {
+        shard.now += 1000;
+        enqueue(&mut shard, &[id], &[("a", 1)]);
+    }
+    let task = shard.lease_one();
+    succeed(&mut shard, &task);
+    let task = shard.lease_one();
+    let delay = Millis::ZERO;
+    shard.report(&task.id, Outcome::Snooze { delay });
+    assert!(is_parked(&shard, "2") && is_ready(&shard, "3"));
+}

@@ -49,6 +49,9 @@ pub(crate) fn enter(
 ) -> Result<(), Halt> {
     let now = draft.now();
     let tenant = draft.tenant(&key.tenant)?;
+    if matches!(entry, Entry::At(_)) {
+        state.waited = None;
+    }
     let (mut place, mut is_ready) = match entry {
         Entry::At(at) => (tenant.place(at.max(now)), at <= now),
         Entry::Back { place, was_ready } => (place, was_ready || place.at <= now),
@@ -303,6 +306,7 @@ pub(crate) fn end_as_of(
         draft.put::<Expiries>(&DueKey::of(key, place), &ExpiryRow {});
         expires = Some(place);
     }
+    state.waited = None;
     state.position = Position::Ended {
         status,
         at,

@@ -21,7 +21,8 @@ use crate::types::time::Timestamp;
 /// * 3: limits: the tables `limit`, `waiter`, `line`, `parked`, `ticket` and `admit`, newer rows in
 ///   `job`, `state` and `tenant`; a row that says which task groups are paused. Rows of format 2
 ///   are read.
-pub const FORMAT_VERSION: u32 = 3;
+/// * 4: newer rows in `state`: where a job waited. Rows of format 3 are read.
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The table of the one row that describes the shard.
 pub struct Format;

@@ -81,22 +81,28 @@ pub struct StateRow {
     /// their keys, and the maximum that the job came with. Here so that no way into a queue reads
     /// what was asked for. Since version 3.
     pub slots: Vec<Slot>,
+    /// Where it waited in line for the slots that it holds: whoever gives it back without an outcome
+    /// has it stand there again if it must wait. Since version 4.
+    pub waited: Option<WaitPlace>,
 }
 
 /// Most attempts kept beside the latest. A job that is restarted for ever, or retried ten thousand
 /// times, neither grows without bound nor takes unbounded work to remove.
 pub const EARLIER_ATTEMPTS_MAX: u32 = 1000;
 
-/// An empty list.
-const NO_SLOTS: &[u8] = &[0; 4];
+/// An empty list, and that it has not waited.
+const NO_SLOTS: &[u8] = &[0; 5];
+/// That it has not waited.
+const NO_WAIT: &[u8] = &[0; 1];
 
 impl Row for StateRow {
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn upgrade(version: u8, body: &[u8]) -> Result<Self, RowError> {
         match version {
             1 => Ok(whole::<StateRowV1>(body)?.upgraded()),
             2 => longer(body, NO_SLOTS),
+            3 => longer(body, NO_WAIT),
             other => Err(RowError::unknown(other)),
         }
     }
@@ -122,6 +128,7 @@ impl StateRow {
             retention: Retention::FOREVER,
             has_payload_row: false,
             slots: Vec::new(),
+            waited: None,
         }
     }
 

@@ -74,6 +74,7 @@ impl StateRowV1 {
             // Not known: its removal takes away a row that may not be there.
             has_payload_row: true,
             slots: Vec::new(),
+            waited: None,
         }
     }
 }

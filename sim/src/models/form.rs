@@ -26,16 +26,15 @@ impl Ranks {
 /// Adds what a shard's rows say to a state's form.
 pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut String) {
     let image = Image::read(&rows.map);
-    let mut places: Vec<_> = image
-        .states
-        .values()
-        .filter_map(|state| match &state.position {
-            Position::Due(place) | Position::Ready(place) => Some(*place),
-            Position::Leased(lease) => Some(lease.place),
-            Position::Parked { place, .. } => Some(place.place()),
-            Position::Ended { .. } | Position::Quarantined { .. } => None,
-        })
-        .collect();
+    let places = image.states.values().map(|state| match &state.position {
+        Position::Due(place) | Position::Ready(place) => Some(*place),
+        Position::Leased(lease) => Some(lease.place),
+        Position::Parked { place, .. } => Some(place.place()),
+        Position::Ended { .. } | Position::Quarantined { .. } => None,
+    });
+    let waited = image.states.values().map(|state| state.waited);
+    let waited = waited.map(|waited| waited.map(|waited| waited.place()));
+    let mut places: Vec<_> = places.chain(waited).flatten().collect();
     places.sort();
     let rank = |place| places.iter().position(|known| *known == place);
     for (key, state) in &image.states {
@@ -65,8 +64,9 @@ pub fn describe(rows: &Rows, now: Timestamp, names: &mut Ranks, text: &mut Strin
         let returned = state
             .returned
             .map(|returned| (names.rank(returned.nonce), returned.how));
+        let waited = state.waited.map(|w| (w.is_expedited(), rank(w.place())));
         text.push_str(&format!(
-            "{}{position}{last:?}{returned:?}{:?}{:?}|",
+            "{}{position}{last:?}{returned:?}{waited:?}{:?}{:?}|",
             key.job,
             (
                 state.attempts_ended,

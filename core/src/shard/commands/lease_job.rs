@@ -25,12 +25,15 @@ pub struct LeaseJob {
 
 pub(crate) fn decide(lease: &LeaseJob, draft: &mut Draft<'_>) -> Result<Reply, Halt> {
     let key = &lease.key;
-    let Some((job, state)) = draft.job_and_state(key)? else {
+    let Some((job, mut state)) = draft.job_and_state(key)? else {
         return Err(Refusal::JobNotFound(key.clone()).into());
     };
     let place = match &state.position {
         Position::Due(place) | Position::Ready(place) => *place,
-        Position::Parked { place, .. } => place.place(),
+        Position::Parked { place, .. } => {
+            state.waited = Some(*place);
+            place.place()
+        }
         position
         @ (Position::Leased(_) | Position::Ended { .. } | Position::Quarantined { .. }) => {
             return Err(Refusal::not_leasable(key, position).into());

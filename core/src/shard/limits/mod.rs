@@ -67,7 +67,8 @@ pub(crate) fn take_or_wait(
     let Some(at) = shut.or(is_parked_on) else {
         return hold(draft, &key.tenant, &state.slots).map(|()| Way::Ready);
     };
-    let place = WaitPlace::new(state.queue.priority, place);
+    let new = WaitPlace::new(state.queue.priority, place);
+    let place = state.waited.take().unwrap_or(new);
     let line = join(draft, key, &state.slots, at, place)?;
     state.position = Position::Parked { line, place };
     Ok(Way::Parked)

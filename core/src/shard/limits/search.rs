@@ -371,6 +371,7 @@ impl Search {
             None => draft.drop_index(TableId::Waiter, &Waiters::key(&waiter)),
             Some(mut state) => {
                 draft.delete::<Waiters>(&waiter);
+                state.waited = Some(head);
                 if let Some(later) = full(draft, &key, &state)? {
                     wait(draft, &key, &mut state, later)?;
                 } else {
