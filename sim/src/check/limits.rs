@@ -16,7 +16,7 @@ use silo_core::table::line::{
     LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow, WaitPlace, WaiterKey, Waiters,
 };
 use silo_core::table::place::Head;
-use silo_core::table::state::{Position, StateRow};
+use silo_core::table::state::{Position, Return, StateRow};
 use silo_core::table::{Table, TableId};
 use silo_core::types::name::LimitKey;
 use silo_core::types::tenant::Tenant;
@@ -517,14 +517,36 @@ pub fn is_full(rows: &Rows, key: &JobKey, state: &StateRow, limit: &LimitKey) ->
     }
 }
 
-/// Whether two states are the same but for where the job stands.
+/// Whether two states are the same but for where the job stands, and where it waited.
 pub fn is_served(before: &StateRow, after: &StateRow) -> bool {
+    let Position::Parked { place, .. } = before.position else {
+        return false;
+    };
     let moved = StateRow {
         position: after.position.clone(),
+        waited: Some(place),
         changed_at: after.changed_at,
         ..before.clone()
     };
     moved == *after
+}
+
+/// Whether a job that was given back without an outcome stands where it had waited.
+pub fn stands_again(job: &Job) -> bool {
+    let (Some(before), Some(after)) = (&job.before, &job.after) else {
+        return true;
+    };
+    let is_back = before.lease().is_some() && before.returned != after.returned;
+    let how = after.returned.map(|returned| returned.how);
+    let is_as_before = matches!(how, Some(Return::Released | Return::Lost));
+    let Some(waited) = before.waited.filter(|_| is_back && is_as_before) else {
+        return true;
+    };
+    match &after.position {
+        Position::Parked { place, .. } => *place == waited,
+        Position::Ended { .. } => true,
+        _ => after.waited == Some(waited),
+    }
 }
 
 /// Whether others may be served by this: whatever may free a slot.

@@ -65,6 +65,7 @@ pub fn check(touched: &Touched, rows: &Rows, decided: &Decided, cover: &mut Cove
             && is_within_budget(job, asked.as_ref(), &decided.command)
             && is_as_asked(key, job, asked.as_ref(), &decided.command)
             && is_kept_rightly(job, decided)
+            && limits::stands_again(job)
             && !has_overtaken(touched, rows, key, job, &decided.command);
         ensure(is_served || is_fine, Promise::Transition, || {
             format!(
