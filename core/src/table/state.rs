@@ -81,8 +81,8 @@ pub struct StateRow {
     /// their keys, and the maximum that the job came with. Here so that no way into a queue reads
     /// what was asked for. Since version 3.
     pub slots: Vec<Slot>,
-    /// Where it waited in line for the slots that it holds: whoever gives it back without an outcome
-    /// has it stand there again if it must wait. Since version 4.
+    /// Where it waited in line for the slots that it holds: when it is given back without an
+    /// outcome, it stands there again if it must wait. Since version 4.
     pub waited: Option<WaitPlace>,
 }
 
