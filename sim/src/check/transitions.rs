@@ -92,7 +92,8 @@ fn is_served(job: &Job, decided: &Decided) -> bool {
         && limits::is_served(before, after)
 }
 
-/// Nobody who comes is before those that are parked already, unless a maximum has changed.
+/// Nobody who comes is before those that are parked already, unless a maximum has changed. Whoever
+/// was parked, and served by the same command, came in its order.
 fn has_overtaken(
     touched: &Touched,
     rows: &Rows,
@@ -108,7 +109,9 @@ fn has_overtaken(
     let after = job.after.as_ref();
     comes
         && at(after) == At::Ready
-        && after.is_some_and(|after| touched.limits.is_behind(rows, key, after))
+        && after.is_some_and(|after| {
+            after.waited.is_none() && touched.limits.is_behind(rows, key, after)
+        })
 }
 
 fn is_allowed(key: &JobKey, job: &Job, decided: &Decided, cover: &mut Cover) -> bool {
