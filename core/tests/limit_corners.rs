@@ -10,7 +10,8 @@
 mod common;
 
 use common::limits::{
-    enqueue, exactly, explain, is_parked, is_ready, name, recount, row, set, succeed,
+    enqueue, exactly, explain, is_parked, is_ready, line_of, name, recount, row, set, succeed,
+    with_ticket,
 };
 use common::{
     Shard, attempted, failure, imported, job, limited, of_tenant, pause_queue, pause_tenant, plain,
@@ -29,36 +30,10 @@ use silo_core::shard::seen::{DueBecause, Explanation};
 use silo_core::shard::soft::Soft;
 use silo_core::table::Table as _;
 use silo_core::table::limit::LimitName;
-use silo_core::table::line::{LineName, LineRow, Lines};
+use silo_core::table::line::{LineRow, Lines};
 use silo_core::table::state::{Position, States};
 use silo_core::types::time::{Millis, Timestamp};
 use silo_core::types::weight::Weight;
-
-/// A line of these jobs, which want both, has a ticket; one runs at each of the two.
-fn with_ticket(shard: &mut Shard, of_line: Vec<Enqueue>) -> Vec<Task> {
-    enqueue(shard, &["a0"], &[("a", 1)]);
-    enqueue(shard, &["b0"], &[("b", 1)]);
-    let mut tasks = shard.lease(9);
-    for job in of_line {
-        shard.enqueue(job);
-    }
-    for number in 1..=PASSES_MAX + 4 {
-        enqueue(shard, &[&format!("a{number}")], &[("a", 1)]);
-        enqueue(shard, &[&format!("b{number}")], &[("b", 1)]);
-    }
-    while !shard
-        .image()
-        .lines
-        .values()
-        .any(|line| line.ticket.is_some())
-    {
-        let task = tasks.remove(0);
-        succeed(shard, &task);
-        tasks.extend(shard.lease(9));
-    }
-    assert_eq!(tasks.len(), 2);
-    tasks
-}
 
 /// Ends whoever holds the limit where the line is not parked, then has one of a higher priority
 /// wait for the other; the task that holds that.
@@ -243,15 +218,8 @@ fn a_damaged_line_with_a_ticket_does_not_have_ticks_go_on_for_ever() {
     let mut shard = Shard::new();
     let both = limited("both", &[("a", 1), ("b", 1)]);
     with_ticket(&mut shard, vec![both]);
-    let Position::Parked { line, .. } = shard.state(&job("t", "both")).position else {
-        panic!("it waits");
-    };
-    let of_line = LineName {
-        tenant: tenant("t"),
-        id: line,
-    };
     shard.is_checked = false;
-    shard.damage(&Lines::key(&of_line));
+    shard.damage(&Lines::key(&line_of(&shard, "both")));
     set(&mut shard, "a", LimitChange::Pause);
     shard.settle();
 }

@@ -10,10 +10,13 @@
 mod common;
 
 use common::limits::*;
-use common::{Shard, job, success};
-use silo_core::shard::reply::Reply;
+use common::{Shard, job, limited, success};
+use silo_core::shard::command::Command;
+use silo_core::shard::refusal::Refusal;
+use silo_core::shard::reply::{Reply, Task};
 use silo_core::table::Table as _;
 use silo_core::table::limit::Limits;
+use silo_core::table::line::{LineName, Lines};
 use silo_core::table::state::{Position, States, Status};
 
 #[test]
@@ -90,4 +93,117 @@ fn a_limit_whose_row_is_damaged_starts_nobody_and_stops_nothing_else() {
     assert!(matches!(state, Position::Due(_)), "it tries again later");
     shard.pass(5000);
     assert_eq!(shard.cancel(&job("t", "2")), Reply::Cancelled);
+}
+
+/// Jobs that wait for two limits, and their line of which the row is damaged.
+fn with_a_damaged_line(ids: &[&str]) -> (Shard, Task, LineName) {
+    let mut shard = Shard::new();
+    enqueue(&mut shard, &["runs"], &[("a", 1), ("b", 5)]);
+    let task = shard.lease_one();
+    enqueue(&mut shard, ids, &[("a", 1), ("b", 5)]);
+    let line = line_of(&shard, ids[0]);
+    shard.damage(&Lines::key(&line));
+    shard.is_checked = false;
+    (shard, task, line)
+}
+
+/// Everything holds again, whoever reads it anew too.
+fn is_whole(shard: &mut Shard) {
+    assert_eq!(recount(shard), 0);
+    (shard.is_checked, shard.is_damaged) = (true, false);
+    shard.reopen(shard.rows.clone());
+    shard.settle();
+}
+
+fn runs_next(shard: &mut Shard, ids: &[&str]) {
+    for id in ids {
+        let task = shard.lease_one();
+        assert_eq!(task.id.job.as_str(), *id);
+        succeed(shard, &task);
+    }
+}
+
+#[test]
+fn counting_anew_makes_the_row_of_a_line_that_cannot_be_read() {
+    let (mut shard, _, line) = with_a_damaged_line(&["1", "2", "3"]);
+    assert_eq!(recount(&mut shard), 1, "a line");
+    assert_eq!(shard.image().lines[&line].count, 3);
+    is_whole(&mut shard);
+}
+
+#[test]
+fn whoever_was_passed_by_as_their_line_could_not_be_read_runs_once_it_is_made_anew() {
+    let (mut shard, task, _) = with_a_damaged_line(&["1", "2"]);
+    succeed(&mut shard, &task);
+    assert!(is_parked(&shard, "1"), "nobody can tell who is next");
+    assert_eq!(
+        recount(&mut shard),
+        2,
+        "a line, and the limit where it is parked"
+    );
+    is_whole(&mut shard);
+    runs_next(&mut shard, &["1", "2"]);
+}
+
+#[test]
+fn those_that_come_after_the_damage_stand_behind_those_of_the_damaged_line() {
+    let (mut shard, task, line) = with_a_damaged_line(&["1", "2", "3"]);
+    enqueue(&mut shard, &["4", "5"], &[("a", 1), ("b", 5)]);
+    assert!(line_of(&shard, "4") != line, "its row says nothing");
+    assert_eq!(shard.cancel(&job("t", "2")), Reply::Cancelled);
+    assert_eq!(recount(&mut shard), 1);
+    assert_eq!(shard.image().lines[&line].count, 2);
+    is_whole(&mut shard);
+    succeed(&mut shard, &task);
+    runs_next(&mut shard, &["1", "3", "4", "5"]);
+    assert!(row(&shard, "a").is_none() && row(&shard, "b").is_none());
+}
+
+#[test]
+fn a_damaged_line_in_which_nobody_waits_goes() {
+    let (mut shard, _, line) = with_a_damaged_line(&["1"]);
+    assert_eq!(shard.cancel(&job("t", "1")), Reply::Cancelled);
+    assert_eq!(recount(&mut shard), 3, "a line, and both limits counted it");
+    assert!(!shard.rows.map.contains_key(&Lines::key(&line)));
+    is_whole(&mut shard);
+    assert_eq!(row(&shard, "a").unwrap().lines, 0);
+}
+
+#[test]
+fn nothing_is_kept_for_a_line_that_was_made_anew() {
+    let mut shard = Shard::new();
+    let both = limited("both", &[("a", 1), ("b", 1)]);
+    with_ticket(&mut shard, vec![both]);
+    let line = line_of(&shard, "both");
+    shard.damage(&Lines::key(&line));
+    shard.is_checked = false;
+    assert_eq!(
+        recount(&mut shard),
+        3,
+        "a line, and both counted its ticket"
+    );
+    assert_eq!(shard.image().lines[&line].ticket, None);
+    for key in ["a", "b"] {
+        assert_eq!(row(&shard, key).unwrap().tickets, 0);
+    }
+    is_whole(&mut shard);
+    assert!(is_parked(&shard, "both"));
+}
+
+#[test]
+fn whoever_looks_at_a_damaged_line_or_moves_in_it_is_told_and_nobody_is_set_aside() {
+    let (mut shard, ..) = with_a_damaged_line(&["1", "2"]);
+    let key = job("t", "2");
+    let damaged = || Reply::Refused(Refusal::LimitDamaged(common::limit_key("a")));
+    assert_eq!(shard.run(&Command::Explain(key.clone())), damaged());
+    assert_eq!(shard.expedite(&key), damaged());
+    assert!(is_parked(&shard, "2"));
+}
+
+#[test]
+fn rows_that_speak_of_no_line_go_when_they_are_counted_anew() {
+    let (mut shard, _, line) = with_a_damaged_line(&["1"]);
+    shard.rows.map.remove(&Lines::key(&line));
+    assert_eq!(recount(&mut shard), 1, "the job's row says that it waits");
+    is_whole(&mut shard);
 }

@@ -145,10 +145,7 @@ fn a_limit_is_set_cleared_paused_and_resumed() {
 #[silo::test]
 fn limits_are_counted_anew() {
     let served = served();
-    assert_eq!(
-        served.run(&["limit", "recount"]).well(),
-        "no limit differed"
-    );
+    assert_eq!(served.run(&["limit", "recount"]).well(), "nothing differed");
     assert_eq!(one(&served, &["limit", "recount"]), json!({"differed": 0}));
 }
 

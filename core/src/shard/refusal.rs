@@ -2,6 +2,7 @@
 //! sentence that says what to do.
 
 use crate::shard::commands::recount::RECOUNTED_MAX;
+use crate::shard::limits::anew::WAITERS_COUNTED_MAX;
 use crate::table::job::JobKey;
 use crate::table::state::{Position, Status};
 use crate::types::name::{JobId, LimitKey, TaskGroup};
@@ -111,14 +112,15 @@ pub enum Refusal {
     Quarantined(JobKey),
     /// A limit's row is damaged.
     #[error(
-        "the row of limit {0} is damaged: its jobs are safe but none starts; count the tenant's \
-         limits anew to mend it"
+        "a row of limit {0}, or of those that wait for it, is damaged: its jobs are safe but none \
+         starts; count the tenant's limits anew to mend it"
     )]
     LimitDamaged(LimitKey),
     /// A tenant holds too much to be counted in one command.
     #[error(
-        "tenant {0} has more than {RECOUNTED_MAX} jobs that run or are ready, or as many limits: \
-         too many to be counted anew at once"
+        "tenant {0} has more than {RECOUNTED_MAX} jobs that run or are ready, or as many limits, \
+         lines or tickets, or more than {WAITERS_COUNTED_MAX} jobs in a damaged line: too many to \
+         be counted anew at once"
     )]
     TooManyToCount(Tenant),
     /// The tenant's row is damaged.

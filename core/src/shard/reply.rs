@@ -61,7 +61,7 @@ pub enum Reply {
     LimitSet,
     /// What the tenant's jobs hold was counted anew.
     Recounted {
-        /// Limits that had counted otherwise, or had a row that could not be read.
+        /// Limits and lines that had counted otherwise, or had a row that could not be read.
         differed: u64,
     },
     /// A job as it stands.

@@ -61,6 +61,13 @@ pub fn whole(table: TableId) -> KeyRange {
     within(&Key::copy_from_slice(&[table.byte()]))
 }
 
+/// Every key of a tenant in a table of which the keys begin with it.
+pub fn of_tenant(table: TableId, tenant: &Tenant) -> KeyRange {
+    let mut writer = KeyWriter::new(table.byte());
+    tenant.write(&mut writer);
+    within(&writer.finish())
+}
+
 /// The first key after `key`.
 pub fn successor(key: &[u8]) -> Key {
     let mut bytes = Vec::with_capacity(key.len().saturating_add(1));

@@ -8,7 +8,9 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
-use crate::table::key::{Key, KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, within};
+use crate::table::key::{
+    Key, KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, of_tenant, within,
+};
 use crate::table::line::{LineId, WaitPlace};
 use crate::table::place::Head;
 use crate::table::ready::ReadyKey;
@@ -179,6 +181,11 @@ pub struct TicketKey {
 }
 
 impl TicketKey {
+    /// Every row of a tenant.
+    pub fn of_tenant(tenant: &Tenant) -> KeyRange {
+        of_tenant(TableId::Ticket, tenant)
+    }
+
     /// All tickets of a limit.
     pub fn all(limit: &LimitName) -> KeyRange {
         within_limit(TableId::Ticket, limit)

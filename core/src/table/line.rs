@@ -11,8 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::table::codec::Row;
 use crate::table::job::{JobKey, read_job};
-use crate::table::key::{KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, within};
-use crate::table::limit::{LimitName, limit_prefix, within_limit};
+use crate::table::key::{KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, of_tenant, within};
+use crate::table::limit::{LimitName, TicketKey, limit_prefix, within_limit};
 use crate::table::place::{Place, Spot};
 use crate::table::{Table, TableId};
 use crate::types::name::{JobId, LimitKey, Priority};
@@ -162,16 +162,22 @@ impl WaiterKey {
         }
     }
 
+    /// Every row of a line.
+    pub fn all(line: &LineName) -> KeyRange {
+        within(&Self::prefix(line).finish())
+    }
+
     /// Every row of a line from a place on.
     pub fn from(line: &LineName, low: WaitPlace) -> KeyRange {
-        let prefix = || {
-            let mut writer = KeyWriter::new(TableId::Waiter.byte());
-            line.write(&mut writer);
-            writer
-        };
-        let mut start = prefix();
+        let mut start = Self::prefix(line);
         low.write(&mut start);
-        start.finish()..within(&prefix().finish()).end
+        start.finish()..Self::all(line).end
+    }
+
+    fn prefix(line: &LineName) -> KeyWriter {
+        let mut writer = KeyWriter::new(TableId::Waiter.byte());
+        line.write(&mut writer);
+        writer
     }
 }
 
@@ -215,12 +221,38 @@ pub struct LineName {
     pub id: LineId,
 }
 
+impl LineName {
+    /// The row of where the line is parked.
+    pub fn parked_key(&self, row: &LineRow) -> ParkedKey {
+        ParkedKey {
+            limit: self.limit(&row.at),
+            head: row.head,
+            line: self.id,
+        }
+    }
+
+    /// The row of the line's ticket at a limit.
+    pub fn ticket_key(&self, limit: &LimitKey, ticket: u64) -> TicketKey {
+        TicketKey {
+            limit: self.limit(limit),
+            ticket,
+            line: self.id,
+        }
+    }
+
+    /// A limit of the same tenant.
+    pub fn limit(&self, key: &LimitKey) -> LimitName {
+        LimitName {
+            tenant: self.tenant.clone(),
+            key: key.clone(),
+        }
+    }
+}
+
 impl Lines {
     /// Every line of a tenant.
     pub fn of_tenant(tenant: &Tenant) -> KeyRange {
-        let mut writer = KeyWriter::new(Self::ID.byte());
-        tenant.write(&mut writer);
-        within(&writer.finish())
+        of_tenant(Self::ID, tenant)
     }
 }
 
@@ -281,6 +313,11 @@ pub struct ParkedKey {
 }
 
 impl ParkedKey {
+    /// Every row of a tenant.
+    pub fn of_tenant(tenant: &Tenant) -> KeyRange {
+        of_tenant(TableId::Parked, tenant)
+    }
+
     /// Every row of a limit.
     pub fn all(limit: &LimitName) -> KeyRange {
         within_limit(TableId::Parked, limit)
@@ -320,3 +357,12 @@ pub struct ParkedRow {
 }
 
 impl Row for ParkedRow {}
+
+impl From<&LineRow> for ParkedRow {
+    fn from(row: &LineRow) -> Self {
+        Self {
+            wanted: row.wanted.clone(),
+            first: row.first.clone(),
+        }
+    }
+}

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
 use crate::table::job::JobKey;
-use crate::table::key::{KeyParts as _, KeyRange, KeyWriter, within};
+use crate::table::key::{KeyRange, of_tenant};
 use crate::table::{Table, TableId};
 use crate::types::tenant::Tenant;
 use crate::types::time::Timestamp;
@@ -21,9 +21,7 @@ impl Table for Quarantines {
 impl Quarantines {
     /// Every job of a tenant that was set aside.
     pub fn of_tenant(tenant: &Tenant) -> KeyRange {
-        let mut writer = KeyWriter::new(Self::ID.byte());
-        tenant.write(&mut writer);
-        within(&writer.finish())
+        of_tenant(Self::ID, tenant)
     }
 }
 

@@ -5,7 +5,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
 use crate::table::job::{JobKey, read_job};
-use crate::table::key::{Key, KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, within};
+use crate::table::key::{
+    Key, KeyError, KeyParts, KeyRange, KeyReader, KeyWriter, of_tenant, within,
+};
 use crate::table::place::Place;
 use crate::table::tenant::Queue;
 use crate::table::{Table, TableId};
@@ -47,9 +49,7 @@ impl ReadyKey {
 
     /// Every row of a tenant.
     pub fn of_tenant(tenant: &Tenant) -> KeyRange {
-        let mut writer = KeyWriter::new(TableId::Ready.byte());
-        tenant.write(&mut writer);
-        within(&writer.finish())
+        of_tenant(TableId::Ready, tenant)
     }
 
     /// Every row of a queue from a place on.

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::table::codec::Row;
 use crate::table::job::JobKey;
-use crate::table::key::{KeyParts as _, KeyRange, KeyWriter, within};
+use crate::table::key::{KeyRange, of_tenant};
 use crate::table::{Table, TableId};
 use crate::types::tenant::Tenant;
 use crate::types::time::Millis;
@@ -22,9 +22,7 @@ impl Table for Runnings {
 impl Runnings {
     /// Every lease of a tenant.
     pub fn of_tenant(tenant: &Tenant) -> KeyRange {
-        let mut writer = KeyWriter::new(Self::ID.byte());
-        tenant.write(&mut writer);
-        within(&writer.finish())
+        of_tenant(Self::ID, tenant)
     }
 }
 

@@ -1,12 +1,15 @@
 //! Short ways to say what operators say of limits, and to ask for what they see.
 
 use silo_core::shard::command::Command;
+use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::list_limits::ListLimits;
 use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
 use silo_core::shard::commands::show_limit::ShowLimit;
+use silo_core::shard::limits::search::PASSES_MAX;
 use silo_core::shard::reply::{Reply, Task};
 use silo_core::shard::seen::{Count, Explanation, LimitPage, LimitShown, LimitView, Wait};
 use silo_core::table::limit::{LimitName, LimitRow};
+use silo_core::table::line::LineName;
 use silo_core::table::state::Position;
 
 use crate::common::{Shard, group, job, limit_key, limited, success, tenant};
@@ -118,4 +121,41 @@ pub fn exactly(number: u64) -> Count {
         number,
         is_exact: true,
     }
+}
+
+/// The line in which a job waits.
+pub fn line_of(shard: &Shard, id: &str) -> LineName {
+    let Position::Parked { line, .. } = shard.state(&job("t", id)).position else {
+        panic!("{id} does not wait");
+    };
+    LineName {
+        tenant: tenant("t"),
+        id: line,
+    }
+}
+
+/// A line of these jobs, which want both, has a ticket; one runs at each of the two.
+pub fn with_ticket(shard: &mut Shard, of_line: Vec<Enqueue>) -> Vec<Task> {
+    enqueue(shard, &["a0"], &[("a", 1)]);
+    enqueue(shard, &["b0"], &[("b", 1)]);
+    let mut tasks = shard.lease(9);
+    for job in of_line {
+        shard.enqueue(job);
+    }
+    for number in 1..=PASSES_MAX + 4 {
+        enqueue(shard, &[&format!("a{number}")], &[("a", 1)]);
+        enqueue(shard, &[&format!("b{number}")], &[("b", 1)]);
+    }
+    while !shard
+        .image()
+        .lines
+        .values()
+        .any(|line| line.ticket.is_some())
+    {
+        let task = tasks.remove(0);
+        succeed(shard, &task);
+        tasks.extend(shard.lease(9));
+    }
+    assert_eq!(tasks.len(), 2);
+    tasks
 }

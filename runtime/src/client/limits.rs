@@ -101,8 +101,8 @@ impl Client {
         Ok(())
     }
 
-    /// Counts anew what the tenant's jobs hold; says how many limits had counted otherwise: none,
-    /// unless something was damaged.
+    /// Counts anew what the tenant's jobs hold and who waits; says how many limits and lines
+    /// differed: none, unless something was damaged.
     ///
     /// # Errors
     ///

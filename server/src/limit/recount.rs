@@ -9,8 +9,8 @@ use crate::exit::Exit;
 use crate::failure::CallFailed;
 use crate::output::{Output, Show};
 
-/// Count anew what jobs hold of each limit, and say how many limits had counted otherwise: none,
-/// unless something was damaged.
+/// Count anew what jobs hold of each limit and who waits for it, and say how many limits and lines
+/// of waiting jobs differed: none, unless something was damaged.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -34,9 +34,9 @@ impl Args {
 impl Show for Recounted {
     fn text(&self) -> String {
         match self.differed {
-            0 => "no limit differed".to_owned(),
-            1 => "1 limit differed and is right now".to_owned(),
-            more => format!("{more} limits differed and are right now"),
+            0 => "nothing differed".to_owned(),
+            1 => "1 limit or line of jobs differed and is right now".to_owned(),
+            more => format!("{more} limits or lines of jobs differed and are right now"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::invariants::Invariant;
 use crate::invariants::image::Image;
 use crate::table::limit::LimitName;
-use crate::table::line::{LineName, LineRow, ParkedKey, ParkedRow, WaiterKey};
+use crate::table::line::{LineName, ParkedKey, ParkedRow, WaiterKey};
 use crate::types::name::LimitKey;
 
 /// Whoever waits stands in one line, and every line is where it is looked for.
@@ -35,11 +35,7 @@ fn check(image: &Image) -> Vec<String> {
         if !line.wanted.contains(&line.at) || !line.wanted.is_sorted() {
             violations.push(format!("{name:?} is parked at {}", line.at));
         }
-        let row = ParkedRow {
-            wanted: line.wanted.clone(),
-            first: line.first.clone(),
-        };
-        if parked.remove(&place(name, line)) != Some(row) {
+        if parked.remove(&name.parked_key(line)) != Some(line.into()) {
             violations.push(format!("{name:?} does not stand where it is parked"));
         }
     }
@@ -115,15 +111,4 @@ fn marks(image: &Image) -> Vec<String> {
     let lost = counts.keys().filter(|_| image.unreadable.is_empty());
     violations.extend(lost.map(|name| format!("{name:?} has lines and no row")));
     violations
-}
-
-fn place(name: &LineName, line: &LineRow) -> ParkedKey {
-    ParkedKey {
-        limit: LimitName {
-            tenant: name.tenant.clone(),
-            key: line.at.clone(),
-        },
-        head: line.head,
-        line: name.id,
-    }
 }

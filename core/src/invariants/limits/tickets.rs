@@ -24,14 +24,7 @@ fn check(image: &Image) -> Vec<String> {
         if !numbers.insert((&name.tenant, ticket)) {
             violations.push(format!("{name:?}: ticket {ticket} has two lines"));
         }
-        expected.extend(line.wanted.iter().map(|key| TicketKey {
-            limit: LimitName {
-                tenant: name.tenant.clone(),
-                key: key.clone(),
-            },
-            ticket,
-            line: name.id,
-        }));
+        expected.extend(line.wanted.iter().map(|key| name.ticket_key(key, ticket)));
     }
     if expected != image.tickets && image.unreadable.is_empty() {
         violations.push(format!("tickets are {:?}, not {expected:?}", image.tickets));

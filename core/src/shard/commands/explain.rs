@@ -1,8 +1,8 @@
 //! Explain: why a job does not run, or that it does. It changes nothing.
 
 use crate::shard::commands::lease_job::paused;
-use crate::shard::draft::{Draft, Halt, ask, damaged};
-use crate::shard::limits::look;
+use crate::shard::draft::{Draft, Halt, ask};
+use crate::shard::limits::{line_damaged, look};
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
 use crate::shard::seen::{Count, DueBecause, Explanation, LimitFacts, Obstacle, Wait};
@@ -131,7 +131,7 @@ fn wait(
     }
     need.settled()?;
     let Some(row) = row else {
-        return Err(damaged(key, "the line that it waits in is not there"));
+        return Err(line_damaged(key, state));
     };
 
     let at = LimitName {

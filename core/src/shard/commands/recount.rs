@@ -1,48 +1,72 @@
 //! RecountLimits: counts anew what a tenant's jobs hold of each limit, from its leases and its
-//! ready jobs. Nothing differs, unless something was damaged; a row that cannot be read is made
-//! anew. All in one command: what was counted in several would not be of one moment.
+//! ready jobs, and who waits for it, from its lines. Nothing differs, unless something was damaged;
+//! a row of a limit or a line that cannot be read is made anew. All in one command: what was
+//! counted in several would not be of one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, ask};
-use crate::shard::limits::ledger::{limit, replace};
+use crate::shard::limits::anew::{All, keep_only};
+use crate::shard::limits::ledger::{limit, replace_limit};
 use crate::shard::limits::look;
 use crate::shard::limits::name;
 use crate::shard::refusal::Refusal;
 use crate::shard::reply::Reply;
 use crate::shard::view::Need;
+use crate::table::Table as _;
+use crate::table::TableId;
 use crate::table::job::JobKey;
-use crate::table::key::{Key, KeyRange};
-use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, Tickets};
-use crate::table::line::{Lines, Parked, ParkedKey};
+use crate::table::key::Key;
+use crate::table::limit::{LimitName, LimitRow, Limits, TicketRow, Tickets};
+use crate::table::line::{LineId, LineRow, Parked, ParkedRow, WaitPlace};
 use crate::table::place::Head;
 use crate::table::state::{Position, States};
-use crate::table::{Table as _, TableId};
 use crate::types::limit::Slot;
 use crate::types::name::LimitKey;
 use crate::types::tenant::Tenant;
 
-/// Most leases and ready jobs of a tenant that are counted, and most limits.
+/// Most leases and ready jobs of a tenant that are counted, and most limits, lines and tickets.
 pub const RECOUNTED_MAX: usize = 10_000;
 
-/// What jobs say of a limit.
-#[derive(Clone, Copy)]
+/// What jobs and lines say of a limit.
+#[derive(Default)]
 struct Said {
     held: u32,
+    lines: u32,
+    parked: Option<Head<WaitPlace>>,
+    tickets: BTreeSet<(u64, LineId)>,
     /// The least maximum that any of them said: an enqueue to come says it anew.
     maximum: Option<u32>,
 }
 
 impl Said {
-    const NOTHING: Self = Self {
-        held: 0,
-        maximum: None,
-    };
-
     fn hear(&mut self, slot: &Slot) {
         let least = self.maximum.unwrap_or(slot.maximum);
         self.maximum = Some(least.min(slot.maximum));
+    }
+
+    /// Whether a row says the same, but for what an operator set. Its mark may stand lower.
+    fn is_that_of(&self, row: &LimitRow) -> bool {
+        let is_marked = match (row.parked, self.parked) {
+            (None, None) => true,
+            (Some(known), Some(found)) => known.count == found.count && known.low <= found.low,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        let counts = |row: &LimitRow| (row.held, row.lines, row.tickets, row.lowest);
+        is_marked && counts(row) == counts(&self.told(row.clone()))
+    }
+
+    /// A row that says the same.
+    fn told(&self, row: LimitRow) -> LimitRow {
+        LimitRow {
+            held: self.held,
+            lines: self.lines,
+            parked: self.parked,
+            lowest: self.tickets.first().copied(),
+            tickets: u32::try_from(self.tickets.len()).unwrap_or(u32::MAX),
+            ..row
+        }
     }
 }
 
@@ -53,8 +77,9 @@ pub(crate) fn decide(tenant: &Tenant, draft: &mut Draft<'_>) -> Result<Reply, Ha
     let jobs = ask(&mut need, jobs)?.unwrap_or_default();
     let limits = draft.range(&LimitName::of_tenant(tenant, ""), rows_max);
     let limits = ask(&mut need, limits)?.unwrap_or_default();
+    let all = ask(&mut need, All::load(draft, tenant, rows_max))?.unwrap_or_default();
     need.settled()?;
-    if jobs.len().max(limits.len()) > RECOUNTED_MAX {
+    if jobs.len().max(limits.len()).max(all.longest()) > RECOUNTED_MAX {
         return Err(Refusal::TooManyToCount(tenant.clone()).into());
     }
 
@@ -62,16 +87,37 @@ pub(crate) fn decide(tenant: &Tenant, draft: &mut Draft<'_>) -> Result<Reply, Ha
     for (row, _) in limits {
         match Limits::read_key(&row) {
             Ok(name) => {
-                said.entry(name.key).or_insert(Said::NOTHING);
+                said.entry(name.key).or_default();
             }
             Err(_) => draft.notice(Notice::Unreadable(TableId::Limit)),
         }
     }
+    let (lines, mut differed) = all.lines(draft)?;
+    let mut parked = BTreeMap::new();
+    let mut tickets = BTreeMap::new();
+    for (line, row) in &lines {
+        let key = line.parked_key(row);
+        let head = said.entry(row.at.clone()).or_default();
+        let first = Head::first(row.head);
+        head.parked = Some(head.parked.map_or(first, |head| head.with(row.head)));
+        parked.insert(Parked::key(&key), (key, ParkedRow::from(row)));
+        for wanted in &row.wanted {
+            let said = said.entry(wanted.clone()).or_default();
+            said.lines = said.lines.saturating_add(1);
+            if let Some(ticket) = row.ticket {
+                said.tickets.insert((ticket, line.id));
+                let key = line.ticket_key(wanted, ticket);
+                tickets.insert(Tickets::key(&key), (key, TicketRow {}));
+            }
+        }
+    }
+    keep_only::<Parked>(draft, all.parked, parked);
+    keep_only::<Tickets>(draft, all.tickets, tickets);
     let mut need = Need::default();
-    let mut differed: u64 = 0;
     for (key, said) in said {
         let name = name(tenant, &key);
-        if let Some(is_other) = ask(&mut need, correct(draft, &name, said))? {
+        let corrected = correct(draft, &name, said, lines.values());
+        if let Some(is_other) = ask(&mut need, corrected)? {
             differed = differed.saturating_add(u64::from(is_other));
         }
     }
@@ -96,7 +142,7 @@ fn held(draft: &Draft<'_>, rows: &[Key]) -> Result<BTreeMap<LimitKey, Said>, Hal
             | Position::Quarantined { .. } => continue,
         }
         for slot in &state.slots {
-            let said = said.entry(slot.key.clone()).or_insert(Said::NOTHING);
+            let said = said.entry(slot.key.clone()).or_default();
             said.held = said.held.saturating_add(1);
             said.hear(slot);
         }
@@ -106,16 +152,21 @@ fn held(draft: &Draft<'_>, rows: &[Key]) -> Result<BTreeMap<LimitKey, Said>, Hal
 }
 
 /// Whether the limit's row said otherwise. Whoever waits for it is looked at then.
-fn correct(draft: &mut Draft<'_>, name: &LimitName, said: Said) -> Result<bool, Halt> {
+fn correct<'l>(
+    draft: &mut Draft<'_>,
+    name: &LimitName,
+    said: Said,
+    lines: impl Iterator<Item = &'l LineRow>,
+) -> Result<bool, Halt> {
     if let Some(row) = limit(draft, name)? {
-        if row.held == said.held {
+        if said.is_that_of(row) {
             return Ok(false);
         }
-        row.held = said.held;
-        draft.notice(Notice::Mended("a limit counted other slots than are held"));
+        *row = said.told(row.clone());
+        draft.notice(Notice::Mended("a limit counted other jobs than there are"));
     } else {
-        let row = anew(draft, name, said)?;
-        replace(draft, name, row);
+        let row = anew(draft, name, said, lines)?;
+        replace_limit(draft, name, row);
         draft.notice(Notice::Mended("a limit's row did not decode"));
     }
     draft.ledger.free(name.clone());
@@ -123,31 +174,17 @@ fn correct(draft: &mut Draft<'_>, name: &LimitName, said: Said) -> Result<bool, 
 }
 
 /// A limit's row from all other rows that speak of it. What an operator had set is lost.
-fn anew(draft: &Draft<'_>, name: &LimitName, mut said: Said) -> Result<LimitRow, Halt> {
+fn anew<'l>(
+    draft: &Draft<'_>,
+    name: &LimitName,
+    mut said: Said,
+    lines: impl Iterator<Item = &'l LineRow>,
+) -> Result<LimitRow, Halt> {
     let mut need = Need::default();
-    let lines = ask(&mut need, all(draft, name, &Lines::of_tenant(&name.tenant)))?;
-    let parked = ask(&mut need, all(draft, name, &ParkedKey::all(name)))?.unwrap_or_default();
-    let tickets = ask(&mut need, all(draft, name, &TicketKey::all(name)))?.unwrap_or_default();
-    need.settled()?;
-    let mut front: Option<Head<_>> = None;
-    for head in parked
-        .iter()
-        .filter_map(|(key, _)| Parked::read_key(key).ok())
-    {
-        let head = head.head;
-        front = Some(front.map_or(Head::first(head), |front| front.with(head)));
-    }
-    let mut need = Need::default();
-    let mut wanting: u32 = 0;
-    let lines = lines.unwrap_or_default();
-    let lines = lines
-        .iter()
-        .filter_map(|(_, row)| Lines::read_row(row).ok());
     for line in lines.filter(|line| line.wanted.contains(&name.key)) {
-        wanting = wanting.saturating_add(1);
         let first = JobKey {
             tenant: name.tenant.clone(),
-            job: line.first,
+            job: line.first.clone(),
         };
         let state = ask(&mut need, draft.bytes(&States::key(&first)))?.flatten();
         let state = state.and_then(|bytes| States::read_row(&bytes).ok());
@@ -157,28 +194,5 @@ fn anew(draft: &Draft<'_>, name: &LimitName, mut said: Said) -> Result<LimitRow,
         }
     }
     need.settled()?;
-    let tickets = tickets
-        .iter()
-        .filter_map(|(key, _)| Tickets::read_key(key).ok());
-    let tickets: Vec<TicketKey> = tickets.collect();
-    Ok(LimitRow {
-        held: said.held,
-        lines: wanting,
-        parked: front,
-        lowest: tickets.first().map(|key| (key.ticket, key.line)),
-        tickets: u32::try_from(tickets.len()).unwrap_or(u32::MAX),
-        ..LimitRow::new(said.maximum.unwrap_or(0))
-    })
-}
-
-fn all(
-    draft: &Draft<'_>,
-    name: &LimitName,
-    range: &KeyRange,
-) -> Result<Vec<(Key, bytes::Bytes)>, Halt> {
-    let rows = draft.range(range, RECOUNTED_MAX.saturating_add(1))?;
-    if rows.len() > RECOUNTED_MAX {
-        return Err(Refusal::TooManyToCount(name.tenant.clone()).into());
-    }
-    Ok(rows)
+    Ok(said.told(LimitRow::new(said.maximum.unwrap_or(0))))
 }

@@ -12,7 +12,7 @@ use crate::shard::view::Need;
 use crate::table::codec::encode;
 use crate::table::key::Key;
 use crate::table::limit::{LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets};
-use crate::table::line::{LineId, LineName, LineRow, Lines, Parked, ParkedKey, ParkedRow};
+use crate::table::line::{LineId, LineName, LineRow, Lines, Parked};
 use crate::table::place::Head;
 use crate::table::{Table, TableId};
 use crate::types::name::LimitKey;
@@ -82,10 +82,23 @@ pub(crate) fn limit<'d>(
 }
 
 /// Puts a limit's row in the place of one that cannot be read.
-pub(crate) fn replace(draft: &mut Draft<'_>, name: &LimitName, row: LimitRow) {
+pub(crate) fn replace_limit(draft: &mut Draft<'_>, name: &LimitName, row: LimitRow) {
     if let Some(kept) = draft.ledger.limits.get_mut(name) {
         kept.now = Some(row);
     }
+}
+
+/// Puts a line's row in the place of one that cannot be read, or is not there, and no other rows.
+pub(crate) fn replace_line(
+    draft: &mut Draft<'_>,
+    name: &LineName,
+    row: Option<LineRow>,
+) -> Result<(), Halt> {
+    line(draft, name)?;
+    if let Some(kept) = draft.ledger.lines.get_mut(name) {
+        kept.now = Some(row);
+    }
+    Ok(())
 }
 
 /// Whether a limit has a slot for a line. One that cannot be read has none for anybody.
@@ -106,6 +119,12 @@ pub(crate) fn line(draft: &mut Draft<'_>, name: &LineName) -> Result<Option<Line
     }
     let kept = draft.ledger.lines.get(name);
     Ok(kept.and_then(|kept| kept.now.clone().flatten()))
+}
+
+/// Whether the row of a line that was looked at cannot be read.
+pub(crate) fn is_damaged(draft: &Draft<'_>, name: &LineName) -> bool {
+    let kept = draft.ledger.lines.get(name);
+    kept.is_some_and(|kept| kept.now.is_none())
 }
 
 fn readable<T: Table>(draft: &mut Draft<'_>, bytes: &Bytes) -> Option<T::Row> {
@@ -146,11 +165,11 @@ fn want(
     };
     let mut need = Need::default();
     for key in &row.wanted {
-        gather(&mut need, limit(draft, &of(name, key)).map(|_| ()))?;
+        gather(&mut need, limit(draft, &name.limit(key)).map(|_| ()))?;
     }
     need.settled()?;
     for key in &row.wanted {
-        if let Some(limit) = limit(draft, &of(name, key))? {
+        if let Some(limit) = limit(draft, &name.limit(key))? {
             limit.lines = match is_new {
                 true => limit.lines.saturating_add(1),
                 false => limit.lines.saturating_sub(1),
@@ -170,24 +189,15 @@ fn park(
     if before.map(place) == after.map(place) {
         return Ok(());
     }
-    let key = |row: &LineRow| ParkedKey {
-        limit: of(name, &row.at),
-        head: row.head,
-        line: name.id,
-    };
     if let Some(row) = before {
-        draft.delete::<Parked>(&key(row));
-        if let Some(limit) = limit(draft, &of(name, &row.at))? {
+        draft.delete::<Parked>(&name.parked_key(row));
+        if let Some(limit) = limit(draft, &name.limit(&row.at))? {
             limit.parked = limit.parked.and_then(|head| head.without(row.head));
         }
     }
     if let Some(row) = after {
-        let parked = ParkedRow {
-            wanted: row.wanted.clone(),
-            first: row.first.clone(),
-        };
-        draft.put::<Parked>(&key(row), &parked);
-        if let Some(limit) = limit(draft, &of(name, &row.at))? {
+        draft.put::<Parked>(&name.parked_key(row), &row.into());
+        if let Some(limit) = limit(draft, &name.limit(&row.at))? {
             let head = limit.parked;
             limit.parked = Some(head.map_or(Head::first(row.head), |head| head.with(row.head)));
         }
@@ -213,18 +223,13 @@ fn issue(
         for_lowest(draft, name, &wanted)?;
     }
     for key in wanted {
-        let limit_name = of(name, &key);
-        let row_of = |ticket| TicketKey {
-            limit: limit_name.clone(),
-            ticket,
-            line: name.id,
-        };
+        let limit_name = name.limit(&key);
         if let Some(ticket) = old {
-            draft.delete::<Tickets>(&row_of(ticket));
+            draft.delete::<Tickets>(&name.ticket_key(&key, ticket));
             next_lowest(draft, &limit_name)?;
         }
         if let Some(ticket) = new {
-            draft.put::<Tickets>(&row_of(ticket), &TicketRow {});
+            draft.put::<Tickets>(&name.ticket_key(&key, ticket), &TicketRow {});
             if let Some(row) = limit(draft, &limit_name)? {
                 row.tickets = row.tickets.saturating_add(1);
                 let drawn = (ticket, name.id);
@@ -261,11 +266,4 @@ fn next_lowest(draft: &mut Draft<'_>, name: &LimitName) -> Result<(), Halt> {
         row.lowest = lowest.map(|key| (key.ticket, key.line));
     }
     Ok(())
-}
-
-fn of(name: &LineName, key: &LimitKey) -> LimitName {
-    LimitName {
-        tenant: name.tenant.clone(),
-        key: key.clone(),
-    }
 }

@@ -6,18 +6,21 @@
 //!
 //! * here: one way to take slots, one way to give them back, one way out of a line
 //! * [`look`]: reading them, for operators
+//! * [`anew`]: lines made anew of which the rows are damaged
 //! * [`ledger`]: rows of limits and lines while a command changes them
 //! * [`ahead`]: what searches will read
 //! * [`search`]: whoever waits for what a command freed is looked at
 
 pub(crate) mod ahead;
+pub mod anew;
 pub(crate) mod ledger;
 pub(crate) mod look;
 pub mod search;
 
 use crate::shard::decision::Notice;
 use crate::shard::draft::{Draft, Halt, damaged, gather};
-use crate::shard::limits::ledger::{limit, line, put_line};
+use crate::shard::limits::ledger::{is_damaged, limit, line, put_line};
+use crate::shard::refusal::Refusal;
 use crate::shard::view::Need;
 use crate::table::Table as _;
 use crate::table::job::JobKey;
@@ -115,10 +118,16 @@ fn find_line(
             tenant: tenant.clone(),
             id: LineId::of(wanted.iter(), n),
         };
-        match line(draft, &name)? {
-            Some(row) if row.wanted != wanted && n < u8::MAX => n = n.saturating_add(1),
-            known => return Ok((name, known.filter(|row| row.wanted == wanted))),
+        let known = line(draft, &name)?;
+        let is_of_others = match &known {
+            Some(row) => row.wanted != wanted,
+            // Jobs stand in it as well: what takes its place would leave them out.
+            None => is_damaged(draft, &name),
+        };
+        if !is_of_others || n == u8::MAX {
+            return Ok((name, known.filter(|_| !is_of_others)));
         }
+        n = n.saturating_add(1);
     }
 }
 
@@ -210,6 +219,14 @@ pub(crate) fn quit(
     put_line(draft, &name, rest)
 }
 
+/// The line that a job waits in cannot be read, or is not there.
+pub(crate) fn line_damaged(key: &JobKey, state: &StateRow) -> Halt {
+    match state.slots.first() {
+        Some(slot) => Refusal::LimitDamaged(slot.key.clone()).into(),
+        None => damaged(key, "it waits in line for nothing"),
+    }
+}
+
 /// Moves a job before all of its line that were not expedited, and the line as far forward. Nobody
 /// is looked at for it: its limit has no slot for it, or will be searched. None if it is there
 /// already.
@@ -228,7 +245,7 @@ pub(crate) fn go_first(
         id: line_id,
     };
     let Some(mut row) = line(draft, &name)? else {
-        return Err(damaged(key, "the line that it waits in is not there"));
+        return Err(line_damaged(key, state));
     };
     let now = draft.now();
     let drawn = draft.tenant(&key.tenant)?.place(now);

@@ -291,10 +291,7 @@ impl Search {
         let is_read = |lane: &&mut Lane| lane.next.is_none() || lane.horizon >= Some(rest.head);
         if let Some(lane) = self.lanes.get_mut(&key).filter(is_read) {
             lane.waiting = lane.waiting.saturating_add(1);
-            let row = ParkedRow {
-                wanted: rest.wanted,
-                first: rest.first,
-            };
+            let row = ParkedRow::from(&rest);
             self.candidates.insert((rest.head, key, id), row);
         }
         Ok(())
@@ -314,10 +311,7 @@ impl Search {
             && row.at == *key
         {
             lane.waiting = 1;
-            let parked = ParkedRow {
-                wanted: row.wanted,
-                first: row.first,
-            };
+            let parked = ParkedRow::from(&row);
             self.candidates.insert((row.head, key.clone(), id), parked);
         }
         lane.is_kept = true;
@@ -557,10 +551,7 @@ fn judged_by(
         draft.drop_index(TableId::Parked, bytes);
         return Ok(None);
     };
-    let row = ParkedRow {
-        wanted: row.wanted,
-        first: row.first,
-    };
+    let row = ParkedRow::from(&row);
     draft.put::<Parked>(parked, &row);
     draft.notice(Notice::Mended("the row of a parked line did not decode"));
     Ok(Some(row))
