@@ -228,6 +228,10 @@ marks! {
     ExtendedPaused,
     /// Something was still paused, or without slots, when all faults had ended.
     ResumedInTheEnd,
+    /// An operator saw a limit with jobs that hold a slot and jobs that wait for one.
+    HoldersShown,
+    /// An operator asked why a job does not run that waits in line.
+    WaitExplained,
 }
 
 /// What was seen, and how often.

@@ -10,6 +10,7 @@
 //! * [`listing`]: pages of lists; [`watching`]: who waits for a job's end
 //! * [`settings`]: what operators have said holds, and is not forgotten; [`pauses`]: the same as
 //!   those see it who ask
+//! * [`views`]: what operators see of limits, and why a job does not run
 //! * [`fairness`]: nobody waits longer than a turn of the ring
 
 pub mod at_work;
@@ -23,6 +24,7 @@ pub mod settings;
 pub mod shadow;
 pub mod touched;
 pub mod transitions;
+pub mod views;
 pub mod watching;
 
 use std::collections::BTreeMap;
@@ -148,6 +150,8 @@ pub struct Counts {
     pub told: u64,
     /// Pages of lists.
     pub listed: u64,
+    /// Answers about limits, and why a job does not run.
+    pub seen: u64,
     /// Ends of jobs that somebody waited for.
     pub awaited: u64,
     /// Tasks begun and extended.
@@ -170,7 +174,7 @@ pub struct Counts {
 
 impl Counts {
     /// Each with its name.
-    pub const fn named(&self) -> [(&'static str, u64); 18] {
+    pub const fn named(&self) -> [(&'static str, u64); 19] {
         [
             ("decisions whose rows were checked", self.touched),
             ("whole images checked", self.whole),
@@ -181,6 +185,7 @@ impl Counts {
             ("answers put in order", self.ordered),
             ("commands that got one answer", self.told),
             ("pages of lists checked", self.listed),
+            ("answers about limits and jobs that wait", self.seen),
             ("ends that somebody waited for", self.awaited),
             ("leases checked at workers", self.at_work),
             ("slots checked at workers", self.held),
@@ -204,6 +209,7 @@ impl Counts {
         self.ordered += other.ordered;
         self.told += other.told;
         self.listed += other.listed;
+        self.seen += other.seen;
         self.awaited += other.awaited;
         self.at_work += other.at_work;
         self.held += other.held;
@@ -282,6 +288,9 @@ impl Check {
         transitions::answer(shadow.rows(), &decided, cover)?;
         if listing::check(shadow.rows(), &decided)? {
             self.counts.listed += 1;
+        }
+        if views::check(shadow.rows(), &shadow.settings, &decided, cover)? {
+            self.counts.seen += 1;
         }
         shadow.fold(&decided);
         self.said(shadow, &decided, cover)?;

@@ -192,6 +192,19 @@ pub enum Ask {
     GetTenant(u32),
     /// Show the task groups that are paused for everybody.
     ListPaused,
+    /// Show the limits of a tenant, so many a page.
+    ListLimits(u32, u32),
+    /// Show a limit, and so many jobs of each kind.
+    ShowLimit {
+        /// Whose: by number.
+        tenant: u32,
+        /// Which.
+        key: u8,
+        /// How many.
+        jobs: u32,
+    },
+    /// Say why a job does not run.
+    Explain(u32),
 }
 
 /// What an operator says of a limit.
@@ -297,6 +310,9 @@ impl Ask {
                 | Self::SetQueue { .. }
                 | Self::GetTenant(_)
                 | Self::ListPaused
+                | Self::ListLimits(..)
+                | Self::ShowLimit { .. }
+                | Self::Explain(_)
         )
     }
 
@@ -314,7 +330,8 @@ impl Ask {
             | Self::Get(job, _)
             | Self::Result(job)
             | Self::Await(job)
-            | Self::LeaseJob(job) => vec![*job],
+            | Self::LeaseJob(job)
+            | Self::Explain(job) => vec![*job],
             Self::ListSetAside
             | Self::List { .. }
             | Self::SetLimit { .. }
@@ -322,7 +339,9 @@ impl Ask {
             | Self::SetTenant { .. }
             | Self::SetQueue { .. }
             | Self::GetTenant(_)
-            | Self::ListPaused => Vec::new(),
+            | Self::ListPaused
+            | Self::ListLimits(..)
+            | Self::ShowLimit { .. } => Vec::new(),
         }
     }
 }

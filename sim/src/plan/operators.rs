@@ -17,10 +17,12 @@ pub struct Operators {
     /// Whether they do anything.
     are_there: bool,
     /// Which of the kinds of [`Operators::one`] come up, and how often.
-    kinds: [u64; 6],
+    kinds: [u64; 7],
     tenants: u64,
     groups: u64,
     keys: u64,
+    /// The highest number of a job.
+    last_job: u32,
     span: At,
 }
 
@@ -42,6 +44,7 @@ impl Operators {
             tenants: config.tenants.into(),
             groups: config.groups.into(),
             keys,
+            last_job: 0,
             span: config.span_ms * MS,
             draw,
         }
@@ -61,6 +64,11 @@ impl Operators {
         if !self.are_there {
             return steps;
         }
+        let jobs = others.iter().filter_map(|step| match &step.what {
+            What::Ask(ask) => ask.jobs().into_iter().max(),
+            _ => None,
+        });
+        self.last_job = jobs.max().unwrap_or(0);
         let mut left = self.draw.skewed(2, DONE_MAX);
         while left > 0 {
             // Often several things are done at once, also by several people to one thing.
@@ -181,11 +189,23 @@ impl Operators {
                 self.undo(at, steps, queue(false));
                 queue(true)
             }
-            _ => match self.draw.between(0, 3) {
+            5 => match self.draw.between(0, 3) {
                 0 => Ask::GetTenant(tenant),
                 1 => Ask::ListPaused,
                 _ => Ask::Recount(tenant),
             },
+            _ => {
+                let many = self.draw.one(&[1, 2, 10, 1000], 1000);
+                match self.draw.between(0, 3) {
+                    0 => Ask::ListLimits(tenant, many),
+                    1 => Ask::ShowLimit {
+                        tenant,
+                        key,
+                        jobs: many,
+                    },
+                    _ => Ask::Explain(u32_of(self.draw.between(0, self.last_job.into()))),
+                }
+            }
         };
         steps.push(step(at, ask));
     }

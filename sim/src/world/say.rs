@@ -11,8 +11,10 @@ use silo_core::shard::commands::inspect::{Get, ListSetAside};
 use silo_core::shard::commands::lease::{Grantee, Lease};
 use silo_core::shard::commands::lease_job::LeaseJob;
 use silo_core::shard::commands::list::List;
+use silo_core::shard::commands::list_limits::ListLimits;
 use silo_core::shard::commands::pause::SetQueue;
 use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
+use silo_core::shard::commands::show_limit::ShowLimit;
 use silo_core::shard::commands::tenant::{SetTenant, SetWeight};
 use silo_core::table::job::JobKey;
 use silo_core::table::limit::LimitName;
@@ -202,7 +204,28 @@ impl Names {
             }),
             Ask::GetTenant(tenant) => Command::GetTenant(self.tenant(*tenant)),
             Ask::ListPaused => Command::ListPaused,
+            Ask::ListLimits(tenant, limits_max) => Command::ListLimits(ListLimits {
+                tenant: self.tenant(*tenant),
+                prefix: String::new(),
+                after: None,
+                limits_max: *limits_max,
+            }),
+            Ask::ShowLimit { tenant, key, jobs } => self.show_limit(*tenant, *key, *jobs),
+            Ask::Explain(job) => Command::Explain(self.key(*job)),
         }
+    }
+
+    fn show_limit(&self, tenant: u32, key: u8, jobs_max: u32) -> Command {
+        let Some(key) = limit_key(key) else {
+            return Command::ListPaused;
+        };
+        let tenant = self.tenant(tenant);
+        Command::ShowLimit(ShowLimit {
+            limit: LimitName { tenant, key },
+            holders_max: jobs_max,
+            holders_after: None,
+            waiters_max: jobs_max,
+        })
     }
 
     fn set_limit(&self, tenant: u32, key: u8, change: Said) -> Command {

@@ -15,7 +15,7 @@ pub const LIMIT_JOBS_MAX: u32 = 1000;
 /// Leases and ready jobs that one command looks through for those that hold a slot.
 pub const HOLDERS_SCANNED_MAX: usize = 1000;
 /// Lines that are counted, and gone through for their jobs.
-const LINES_SHOWN: usize = 64;
+pub const LINES_SHOWN: usize = 64;
 
 /// A request to see a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
