@@ -8,18 +8,22 @@ mod common;
 
 use std::time::Duration;
 
+use futures::future::join;
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use silo_core::shard::reply::{Reply, Task};
 use silo_core::types::limit::{Limit, Slot};
 use silo_core::types::name::LimitKey;
-use silo_runtime::executor::shard::Shard;
+use silo_runtime::executor::shard::{Shard, ShardContext, ShardState};
+use silo_runtime::executor::waiters::Waiters;
 use silo_runtime::storage::config::BackendConfig;
 use silo_test_faults::fault::{Fault, Operation, Requests};
 use silo_test_faults::injected::Injected;
 use silo_test_faults::store::FaultyStore;
 
-use crate::common::disk::{faulty_with, impatient, memory, open, within};
+use crate::common::disk::{
+    context, entry, faulty, faulty_with, impatient, memory, open, reaches, within,
+};
 use crate::common::say;
 
 const WAITERS: usize = 200;
@@ -100,5 +104,48 @@ async fn a_slot_goes_to_the_next_without_a_read_of_the_store() {
         assert_eq!(holder.id.job.as_str(), expected, "in order");
         assert_eq!(counted.0.hits(), before, "hand-over {number}");
     }
+    shard.close().await;
+}
+
+/// Puts of the write-ahead log take so long: whoever comes too late for one is seen to.
+const PUT: Duration = Duration::from_millis(5);
+const SHARED: u64 = 40;
+
+/// Who waits for work asks for it while the round that has made it is still being written.
+#[silo::test]
+async fn a_report_and_the_lease_that_it_makes_possible_share_a_write() {
+    let (store, storage) = faulty(&memory().await, true);
+    let waiters = Waiters::default();
+    let context = ShardContext {
+        waiters: waiters.clone(),
+        ..context(&storage)
+    };
+    let shard = Shard::start(entry(&storage).await, context);
+    reaches(&shard, |state| *state == ShardState::Open).await;
+    let jobs = (0..WAITERS).map(waiting).collect();
+    let taken = call(&shard, Command::EnqueueAll(EnqueueAll { jobs })).await;
+    assert!(matches!(taken, Reply::EnqueuedAll(_)), "{taken:?}");
+    let mut holder = lease(&shard).await;
+    let log = Requests::of([Operation::Put]).within("/wal/");
+    let puts = store.inject(Fault::Delays(PUT), log);
+    for _ in 0..SHARED {
+        let waiter = waiters.line_up(&say::group("g"), None).unwrap();
+        let next = async {
+            within(waiter.woken()).await;
+            waiter.tries();
+            lease(&shard).await
+        };
+        let done = say::report(&holder.id, say::success(&[0xc0]));
+        let (reported, next) = join(call(&shard, done), next).await;
+        assert_eq!(reported, Reply::Reported);
+        waiter.had_tasks([]);
+        holder = next;
+    }
+    // Each by itself takes two. A machine that is busy may let some come too late.
+    let hits = puts.hits();
+    assert!(
+        hits < SHARED * 3 / 2,
+        "{hits} writes for {SHARED} reports and leases"
+    );
     shard.close().await;
 }

@@ -22,13 +22,14 @@ use silo_core::types::retention::Retention;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Now, Uptime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::executor::endings::Endings;
+use crate::executor::joining::Joining;
 use crate::executor::limits::StageLimits;
 use crate::executor::loads::LoadId;
 use crate::executor::output::{Loaded, Output};
@@ -116,6 +117,7 @@ pub(crate) async fn drive(
         is_flushing_tables: false,
         groups_told: None,
         news: BTreeSet::new(),
+        joining: Joining::default(),
         endings: Endings::default(),
         around,
     };
@@ -139,6 +141,7 @@ struct Driver {
     groups_told: Option<(u64, bool)>,
     /// Groups that have work since waiters were told last.
     news: BTreeSet<TaskGroup>,
+    joining: Joining,
     /// Who waits for the end of a job.
     endings: Endings,
 }
@@ -161,10 +164,12 @@ impl Driver {
         let mut requests = Vec::new();
         loop {
             let stamp = self.stamp();
+            let began = Instant::now();
             self.run_stage(stamp);
             self.carry_out();
             self.publish_groups();
             self.wake();
+            self.begin_flush();
             let is_closing = self.around.closing.is_cancelled();
             if is_closing {
                 self.stage.close();
@@ -185,6 +190,7 @@ impl Driver {
                 });
             let idle = IDLE_FLUSH.saturating_sub(self.last_write.elapsed());
             let wants_flush = self.wal_flushes > 0 && !self.is_flushing_tables;
+            let flush_waits = self.joining.until();
             let seen = self.durable_seen;
             let failure = tokio::select! {
                 biased;
@@ -205,6 +211,7 @@ impl Driver {
                 }
                 () = self.around.closing.cancelled(), if !is_closing => None,
                 () = sleep(Duration::from_millis(wait.unwrap_or(0))), if wait.is_some() => None,
+                () = sleep_until(flush_waits.unwrap_or(began)), if flush_waits.is_some() => None,
                 () = sleep(idle), if wants_flush => {
                     self.flush_tables(None);
                     None
@@ -241,6 +248,9 @@ impl Driver {
     fn take_request(&mut self, request: Request) {
         match request {
             Request::Command(command, caller) => {
+                if let Command::Lease(lease) = &command {
+                    self.joining.asks(&lease.group);
+                }
                 let stamp = self.stamp();
                 if let Err(caller) = self.stage.submit(caller, command, stamp) {
                     // A caller that has gone does not mind.
@@ -293,6 +303,7 @@ impl Driver {
             }
             Done::Accepted(round, Ok(seq)) => {
                 self.last_write = Instant::now();
+                self.joining.accepted();
                 self.stage.accepted(round, seq);
             }
             Done::Accepted(_, Err(failure)) => return Some(failure.cause().clone()),
@@ -343,18 +354,9 @@ impl Driver {
                         Done::Accepted(round, accepted)
                     };
                     self.jobs.push(write.boxed());
+                    self.joining.writes();
                 }
-                Output::Flush => {
-                    let store = Arc::clone(&self.around.store);
-                    let metrics = self.around.metrics.clone();
-                    let began = Instant::now();
-                    let flush = async move {
-                        let flushed = store.flush().await;
-                        metrics.rounds().flushed(began.elapsed());
-                        Done::Flushed(flushed)
-                    };
-                    self.jobs.push(flush.boxed());
-                }
+                Output::Flush => self.joining.wants_flush(Instant::now()),
                 Output::Prove => {
                     let store = Arc::clone(&self.around.store);
                     let asked_at = self.around.clock.now().uptime;
@@ -374,6 +376,22 @@ impl Driver {
             }
         }
         self.begin_loads();
+    }
+
+    /// Begins the flush that is wanted, unless it waits for somebody.
+    fn begin_flush(&mut self) {
+        let began = Instant::now();
+        if !self.joining.begins(began) {
+            return;
+        }
+        let store = Arc::clone(&self.around.store);
+        let metrics = self.around.metrics.clone();
+        let flush = async move {
+            let flushed = store.flush().await;
+            metrics.rounds().flushed(began.elapsed());
+            Done::Flushed(flushed)
+        };
+        self.jobs.push(flush.boxed());
     }
 
     /// Reads what is to be read, a bounded number at once.
@@ -473,7 +491,9 @@ impl Driver {
     /// is woken asks only shards that may have some.
     fn wake(&mut self) {
         for group in std::mem::take(&mut self.news) {
-            self.around.waiters.wake(self.around.shard_id, &group);
+            if self.around.waiters.wake(self.around.shard_id, &group) {
+                self.joining.woke(group);
+            }
         }
     }
 

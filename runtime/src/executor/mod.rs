@@ -10,7 +10,8 @@
 //! * [`limits`]: every bound of the stage
 //! * [`counts`]: what was decided since somebody looked, for metrics
 //! * `pending`: commands that are not decided yet; `round`: batches; `proof`: of ownership
-//! * [`flushing`]: when to make what was accepted durable
+//! * [`flushing`]: when to make what was accepted durable; `joining`: a flush waits a moment for
+//!   whoever its round has woken
 //! * [`trace`]: what was decided, for tests and the simulator
 //! * [`form`]: what two stages must share to behave alike, for models
 //! * `format`: newer rows are refused, older ones are read
@@ -23,6 +24,7 @@ pub mod endings;
 pub mod flushing;
 pub mod form;
 mod format;
+mod joining;
 pub mod limits;
 pub mod loads;
 pub mod output;

@@ -98,9 +98,10 @@ impl Waiters {
         self.lines().enter().then(|| Stay(self.clone()))
     }
 
-    /// A group has work in a shard: wakes the first who waits for it and is not awake.
-    pub fn wake(&self, shard: Uuid, group: &TaskGroup) {
-        self.lines().wake(shard, group);
+    /// A group has work in a shard: wakes the first who waits for it and is not awake. Whether there
+    /// was one.
+    pub fn wake(&self, shard: Uuid, group: &TaskGroup) -> bool {
+        self.lines().wake(shard, group)
     }
 
     /// How many wait, now and as it changes.
@@ -142,16 +143,18 @@ impl Lines {
             .send_modify(|waiting| *waiting = waiting.saturating_sub(1));
     }
 
-    fn wake(&mut self, shard: Uuid, group: &TaskGroup) {
+    fn wake(&mut self, shard: Uuid, group: &TaskGroup) -> bool {
         let line = self.groups.get_mut(group);
         let mut places = line.into_iter().flat_map(|line| line.values_mut());
         let asleep = |place: &&mut Place| {
             place.woken_by.is_none() && place.shard.is_none_or(|named| named == shard)
         };
-        if let Some(place) = places.find(asleep) {
-            place.woken_by = Some(shard);
-            place.notify.notify_one();
-        }
+        let Some(place) = places.find(asleep) else {
+            return false;
+        };
+        place.woken_by = Some(shard);
+        place.notify.notify_one();
+        true
     }
 
     fn place(&mut self, group: &TaskGroup, ticket: u64) -> Option<&mut Place> {
