@@ -218,6 +218,25 @@ fn counting_anew_corrects_what_was_damaged_and_whoever_waits_runs() {
     assert_eq!(recount(&mut shard), 0);
 }
 
+/// It is told, and nobody holds less than nothing.
+#[test]
+fn whoever_gives_back_a_slot_that_was_not_counted_is_told_of() {
+    for is_counted in [true, false] {
+        let mut shard = Shard::new();
+        enqueue(&mut shard, &["1"], &[("a", 2)]);
+        set(&mut shard, "a", LimitChange::Maximum(2));
+        let task = shard.lease_one();
+        if !is_counted {
+            edit(&mut shard, "a", |row| row.held = 0);
+            shard.is_checked = false;
+        }
+        succeed(&mut shard, &task);
+        let mended = |notice: &Notice| matches!(notice, Notice::Mended(_));
+        assert_eq!(shard.notices.iter().any(mended), !is_counted);
+        assert_eq!(row(&shard, "a").unwrap().held, 0);
+    }
+}
+
 #[test]
 fn counting_anew_makes_a_row_that_cannot_be_read() {
     let mut shard = Shard::new();

@@ -14,8 +14,8 @@ use common::limits::{
     with_ticket,
 };
 use common::{
-    Shard, attempted, failure, imported, job, limited, of_tenant, pause_queue, pause_tenant, plain,
-    queue, retrying, set_weight, tenant,
+    Shard, attempted, failure, imported, job, limit_key, limited, of_tenant, pause_queue,
+    pause_tenant, plain, queue, retrying, set_weight, tenant,
 };
 use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
@@ -29,8 +29,9 @@ use silo_core::shard::reply::Task;
 use silo_core::shard::seen::{DueBecause, Explanation};
 use silo_core::shard::soft::Soft;
 use silo_core::table::Table as _;
+use silo_core::table::codec::encode;
 use silo_core::table::limit::LimitName;
-use silo_core::table::line::{LineRow, Lines};
+use silo_core::table::line::{LineId, LineName, LineRow, Lines};
 use silo_core::table::state::{Position, States};
 use silo_core::types::time::{Millis, Timestamp};
 use silo_core::types::weight::Weight;
@@ -427,4 +428,25 @@ fn what_has_waited_and_is_tried_again_begins_to_wait_anew() {
     let delay = Millis::ZERO;
     shard.report(&task.id, Outcome::Snooze { delay });
     assert!(is_parked(&shard, "2") && is_ready(&shard, "3"));
+}
+
+/// Names of lines are hashes: two sets of limits may have one in common.
+#[test]
+fn a_line_that_has_the_name_of_another_takes_the_next() {
+    let mut shard = Shard::new();
+    let a = limit_key("a");
+    let named = |n| LineName {
+        tenant: tenant("t"),
+        id: LineId::of([&a].into_iter(), n),
+    };
+    enqueue(&mut shard, &["runs"], &[("a", 1), ("b", 1)]);
+    enqueue(&mut shard, &["other"], &[("b", 1)]);
+    let other = shard.image().lines[&line_of(&shard, "other")].clone();
+    shard.is_checked = false;
+    shard.rows.map.insert(Lines::key(&named(0)), encode(&other));
+    enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
+    assert_eq!(line_of(&shard, "1"), named(1));
+    assert_eq!(line_of(&shard, "2"), named(1));
+    let lines = shard.image().lines;
+    assert_eq!((&lines[&named(0)], lines[&named(1)].count), (&other, 2));
 }

@@ -39,6 +39,7 @@ use silo_core::table::attempt::{AttemptKey, Attempts};
 use silo_core::table::job::JobKey;
 use silo_core::table::key::{Key, KeyRange, successor};
 use silo_core::table::limit::LimitName;
+use silo_core::table::line::Lines;
 use silo_core::table::state::{States, Status};
 use silo_core::types::limit::Limit;
 use silo_core::types::task::TaskId;
@@ -357,6 +358,37 @@ fn nothing_known_takes_few_rounds_however_many_priorities_a_tenant_uses() {
     }
     let rounds = assert_same(&mut shard, &lease("g", 100), &[false]);
     assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_many_limits_a_job_wants() {
+    let keys: Vec<String> = (0..16).map(|number| format!("l{number}")).collect();
+    let wanted: Vec<(&str, u32)> = keys.iter().map(|key| (key.as_str(), 1)).collect();
+    let mut shard = Shard::new();
+    for id in ["1", "2"] {
+        let job = Command::Enqueue(Box::new(limited(id, &wanted)));
+        let rounds = assert_same(&mut shard, &job, &[false]);
+        assert!(rounds <= 4, "{rounds} rounds");
+        shard.run(&job);
+    }
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_to_make_a_damaged_line_anew() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    for number in 0..300 {
+        let keys = [("a", 1), (["b", "c", "d"][number % 3], 1)];
+        shard.enqueue(limited(&format!("j{number}"), &keys));
+    }
+    let lines: Vec<Key> = shard.image().lines.keys().map(Lines::key).collect();
+    assert_eq!(lines.len(), 3);
+    for line in lines {
+        shard.damage(&line);
+    }
+    let recount = Command::RecountLimits(tenant("t"));
+    let rounds = assert_same(&mut shard, &recount, &[false]);
+    assert!(rounds <= SEARCH_ROUNDS_MAX, "{rounds} rounds");
 }
 
 #[test]

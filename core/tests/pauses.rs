@@ -19,7 +19,11 @@ use silo_core::shard::decision::Notice;
 use silo_core::shard::refusal::{PAUSED_MAX, Paused, Refusal, RefusalCode};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
+use silo_core::table::Table as _;
+use silo_core::table::codec::encode;
+use silo_core::table::singleton::{FORMAT_VERSION, Format, FormatKey, FormatRow};
 use silo_core::table::state::Status;
+use silo_core::types::time::Timestamp;
 
 /// What can be paused, of jobs of tenant t in group g.
 fn pauses() -> [(fn(bool) -> Command, Paused, &'static str); 3] {
@@ -208,4 +212,23 @@ fn task_groups_that_are_paused_for_everybody_are_listed_and_bounded() {
         shard.run(&Command::ListPaused),
         Reply::PausedQueues(std::collections::BTreeMap::new())
     );
+}
+
+#[test]
+fn the_rows_of_the_shard_itself_are_told_apart() {
+    let mut shard = Shard::new();
+    let format = FormatRow {
+        version: FORMAT_VERSION,
+        created_at: Timestamp::from_millis(common::START),
+    };
+    let key = Format::key(&FormatKey);
+    shard.rows.map.insert(key, encode(&format));
+    shard.run(&pause_queue("g", None, true));
+    let image = shard.image();
+    assert_eq!(image.format, Some(format));
+    assert_eq!(
+        image.paused_queues.into_keys().collect::<Vec<_>>(),
+        [group("g")]
+    );
+    assert!(image.unreadable.is_empty());
 }
