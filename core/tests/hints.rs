@@ -12,10 +12,13 @@ mod common;
 
 use std::hash::{DefaultHasher, Hasher};
 
-use common::{Shard, group, of_tenant, plain, queue, success};
+use common::{Shard, group, lease, of_tenant, plain, queue, success};
+use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
+use silo_core::shard::commands::lease::Lease;
 use silo_core::shard::soft::Soft;
 use silo_core::types::time::Timestamp;
+use silo_core::types::weight::{Weight, Weights};
 
 fn groups(shard: &Shard) -> Vec<String> {
     shard.soft.groups().map(ToString::to_string).collect()
@@ -109,4 +112,31 @@ fn what_is_known_of_leases_and_turns_is_part_of_the_form() {
     assert_ne!(form(&shard), form(&other));
     shard.report(&task.id, success());
     assert_ne!(form(&shard), form(&other));
+}
+
+#[test]
+fn what_is_left_of_a_turn_is_part_of_the_form() {
+    let mut shard = Shard::new();
+    for name in ["t", "u"] {
+        for id in ["a", "b", "c", "d"] {
+            shard.enqueue(of_tenant(name, id));
+        }
+    }
+    let after_one_task = |weight| {
+        let mut shard = shard.clone();
+        let weights = Weights {
+            default: Weight::parse(weight).unwrap(),
+            ..Weights::default()
+        };
+        let Command::Lease(lease) = lease("g", 1) else {
+            unreachable!();
+        };
+        shard.run(&Command::Lease(Lease { weights, ..lease }));
+        (shard.rows.clone(), form(&shard))
+    };
+    let (rows, two) = after_one_task(2);
+    let (same_rows, three) = after_one_task(3);
+    assert!(rows == same_rows, "it stands in no row");
+    assert_eq!(two, after_one_task(2).1);
+    assert_ne!(two, three, "one more is left of it");
 }

@@ -9,6 +9,7 @@ use silo_core::table::codec::encode;
 use silo_core::table::due::{DueKey, Dues};
 use silo_core::table::job::{JobKey, Jobs};
 use silo_core::table::key::{Key, KeyParts, successor, whole, within};
+use silo_core::table::limit::LimitName;
 use silo_core::table::payload::PayloadKey;
 use silo_core::table::place::Place;
 use silo_core::table::quarantine::Quarantines;
@@ -18,7 +19,7 @@ use silo_core::table::singleton::{Format, FormatKey, format_key};
 use silo_core::table::state::{States, status_of_bytes};
 use silo_core::table::tenant::{Queue, Tenants};
 use silo_core::table::{Table, TableId};
-use silo_core::types::name::{JobId, Priority, TaskGroup};
+use silo_core::types::name::{JobId, LimitKey, Priority, TaskGroup};
 use silo_core::types::tenant::Tenant;
 use silo_core::types::time::Timestamp;
 
@@ -226,6 +227,33 @@ fn the_format_row_has_one_key() {
     assert_eq!(key, format_key());
     assert!(Format::read_key(&[0x01, b'x', 0, 1]).is_err());
     assert_eq!(encode(&silo_core::table::ready::ReadyRow {}).as_ref(), [1]);
+}
+
+#[test]
+fn rows_of_those_that_may_hold_a_slot_are_leases_and_ready_jobs_of_the_tenant() {
+    let tenant = |name| Tenant::parse(name).unwrap();
+    let limit = LimitName {
+        tenant: tenant("t"),
+        key: LimitKey::parse("l").unwrap(),
+    };
+    for (name, may_hold) in [("t", true), ("u", false)] {
+        let job = JobKey {
+            tenant: tenant(name),
+            job: JobId::parse("j").unwrap(),
+        };
+        let queue = Queue {
+            group: TaskGroup::parse("g").unwrap(),
+            priority: Priority::parse(1).unwrap(),
+        };
+        let place = Place {
+            at: Timestamp::from_millis(1),
+            seq: 1,
+        };
+        assert_eq!(limit.may_hold(&Runnings::key(&job)), may_hold);
+        let ready = ReadyKey::of(&job, &queue, place);
+        assert_eq!(limit.may_hold(&Readies::key(&ready)), may_hold);
+        assert!(!limit.may_hold(&Jobs::key(&job)));
+    }
 }
 
 #[test]
