@@ -34,7 +34,8 @@ use silo_core::table::singleton::{
     Format, FormatKey, FormatRow, PausedQueues, PausedQueuesKey, PausedQueuesRow,
 };
 use silo_core::table::state::{
-    EndCode, Ended, Lease, Position, Return, Returned, StateRow, States, Status, status_of_bytes,
+    EndCode, Ended, Lease, Position, Return, Returned, StateRow, States, Status,
+    is_running_of_bytes, status_of_bytes,
 };
 use silo_core::table::tenant::{Tallies, TenantRow, Tenants};
 use silo_core::table::{Table, TableId};
@@ -440,6 +441,8 @@ fn golden_rows_are_read_as_what_they_say() {
             Some(status),
             "{name}, its rest lost"
         );
+        let holds = matches!(position, Position::Ready(_) | Position::Leased(_));
+        assert_eq!(is_running_of_bytes(&row[..3]), holds, "{name}");
         assert_eq!(States::read_row(&row), Ok(state(position.clone())));
         let (_, row) = named(&format!("state-{name}@3"));
         let old = as_of_format_3(state(position.clone()));

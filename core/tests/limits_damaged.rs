@@ -38,6 +38,23 @@ fn a_job_that_was_set_aside_while_it_ran_gives_its_slots_back() {
     assert!(is_parked(&shard, "1"), "and wants them again");
 }
 
+/// What is left of its state says that it does not run, so it holds nothing.
+#[test]
+fn a_job_that_was_set_aside_while_it_waited_gives_nothing_back() {
+    let mut shard = Shard::new();
+    enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
+    shard.lease_one();
+    let key = job("t", "2");
+    let state = States::key(&key);
+    let left = shard.rows.map[&state].slice(..3);
+    shard.is_damaged = true;
+    shard.once_damaged.insert(key.clone());
+    shard.rows.map.insert(state, left);
+    shard.cancel(&key);
+    assert_eq!(shard.status(&key), Status::Quarantined);
+    assert_eq!(row(&shard, "a").unwrap().held, 1);
+}
+
 #[test]
 fn two_damaged_jobs_one_that_runs_and_one_that_waits_for_it_stop_nobody() {
     let mut shard = Shard::new();
