@@ -59,7 +59,6 @@ impl Row for TenantRow {
                     tallies,
                     ready,
                     due,
-                    expiry: None,
                     ..Self::default()
                 })
             }

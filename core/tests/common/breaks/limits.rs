@@ -1,5 +1,7 @@
 //! Limits that are broken, and whoever waits for them.
 
+use silo_core::shard::command::Command;
+use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use silo_core::table::limit::{
     AdmitRow, Admits, LimitName, LimitRow, Limits, TicketKey, TicketRow, Tickets,
 };
@@ -9,7 +11,7 @@ use silo_core::table::state::{Position, States};
 use silo_core::table::tenant::Tenants;
 
 use crate::common::breaks::{Break, World, broken, t};
-use crate::common::{limit_key, tenant};
+use crate::common::{limit_key, limited, tenant};
 
 impl World {
     fn limit(&self, key: &str) -> LimitName {
@@ -70,6 +72,20 @@ pub(crate) const BREAKS: &[Break] = &[
         w.before.limits.get_mut(&w.limit("b")).unwrap().held = 0;
         w.edit::<Limits>(&w.limit("b"), |row| row.set = Some(0));
     }),
+    broken(
+        "SILO-LIMIT-2",
+        "one slot too many, of what others say of others",
+        |w| {
+            w.before.limits.get_mut(&w.limit("b")).unwrap().held = 0;
+            w.edit::<Limits>(&w.limit("b"), |row| row.maximum = 0);
+            let of_other_tenant = Enqueue {
+                tenant: tenant("u"),
+                ..limited("2", &[("b", 9)])
+            };
+            let jobs = vec![limited("1", &[("b", 0), ("c", 9)]), of_other_tenant];
+            w.command = Command::EnqueueAll(EnqueueAll { jobs });
+        },
+    ),
     broken("SILO-LIMIT-3", "a line that counts too many", |w| {
         w.edit::<Lines>(&w.line(), |row| row.count += 1);
     }),
