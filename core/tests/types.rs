@@ -23,7 +23,7 @@ use silo_core::shard::commands::report::{ERROR_CODE_BYTES_MAX, Outcome, Report};
 use silo_core::types::Invalid;
 use silo_core::types::data::{DATA_INLINE_BYTES_MAX, Data};
 use silo_core::types::entropy::{Entropy, RequestId};
-use silo_core::types::name::{JobId, Priority, TaskGroup, WorkerId};
+use silo_core::types::name::{JobId, LimitKey, Priority, TaskGroup, WorkerId};
 use silo_core::types::retry::{Jitter, RetryPolicy, crash_delay};
 use silo_core::types::task::TaskId;
 use silo_core::types::tenant::Tenant;
@@ -61,6 +61,17 @@ fn a_tenant_has_1_to_64_characters() {
 fn a_tenants_hash_is_xxh64_with_seed_0() {
     // From the specification of XXH64: the hash of nothing and of "a".
     assert_eq!(tenant("a").hash(), 0xd24e_c4f1_a98c_6e5b);
+}
+
+#[test]
+fn a_key_of_a_limit_has_1_to_256_bytes() {
+    assert!(LimitKey::parse("").is_err());
+    for key in ["k".repeat(256), "ä".repeat(128)] {
+        assert!(LimitKey::parse(&key).is_ok());
+        for more in ["k", "ä", "🦀🦀"] {
+            assert!(LimitKey::parse(&format!("{key}{more}")).is_err());
+        }
+    }
 }
 
 #[test]
