@@ -10,13 +10,15 @@
 mod common;
 
 use common::limits::*;
-use common::{Shard, job, limited, success};
+use common::{Shard, job, limited, success, tenant};
 use silo_core::shard::command::Command;
+use silo_core::shard::limits::anew::WAITERS_COUNTED_MAX;
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Reply, Task};
 use silo_core::table::Table as _;
+use silo_core::table::codec::encode;
 use silo_core::table::limit::Limits;
-use silo_core::table::line::{LineName, Lines};
+use silo_core::table::line::{LineName, Lines, WaiterKey, WaiterRow, Waiters};
 use silo_core::table::state::{Position, States, Status};
 
 #[test]
@@ -223,4 +225,24 @@ fn rows_that_speak_of_no_line_go_when_they_are_counted_anew() {
     shard.rows.map.remove(&Lines::key(&line));
     assert_eq!(recount(&mut shard), 1, "the job's row says that it waits");
     is_whole(&mut shard);
+}
+
+#[test]
+fn a_damaged_line_in_which_too_many_wait_is_left_alone() {
+    let (mut shard, _, line) = with_a_damaged_line(&["1"]);
+    let place = match shard.state(&job("t", "1")).position {
+        Position::Parked { place, .. } => place,
+        other => panic!("{other:?}"),
+    };
+    for number in 1..=WAITERS_COUNTED_MAX {
+        let other = job("t", &format!("1-{number:06}"));
+        let row = Waiters::key(&WaiterKey::of(&other, line.id, place));
+        shard.rows.map.insert(row, encode(&WaiterRow {}));
+    }
+    let refused = Reply::Refused(Refusal::TooManyToCount(tenant("t")));
+    let recount_limits = Command::RecountLimits(tenant("t"));
+    assert_eq!(shard.run(&recount_limits), refused);
+    shard.cancel(&job("t", "1"));
+    shard.run(&recount_limits);
+    assert!(!shard.rows.map.contains_key(&Lines::key(&line)), "no job");
 }

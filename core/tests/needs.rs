@@ -36,9 +36,10 @@ use silo_core::shard::soft::Soft;
 use silo_core::shard::view::{Need, NeedItem, Rows, View};
 use silo_core::table::Table as _;
 use silo_core::table::attempt::{AttemptKey, Attempts};
+use silo_core::table::codec::encode;
 use silo_core::table::job::JobKey;
 use silo_core::table::key::{Key, KeyRange, successor};
-use silo_core::table::limit::LimitName;
+use silo_core::table::limit::{LimitName, Limits, TicketRow, Tickets};
 use silo_core::table::line::Lines;
 use silo_core::table::state::{States, Status};
 use silo_core::types::limit::Limit;
@@ -628,4 +629,42 @@ fn searches_ask_at_once_for_all_that_they_look_at() {
     let raised = Command::Enqueue(Box::new(limited("raises", &[("shut", 90)])));
     let rounds = assert_same(&mut shard, &raised, &[false]);
     assert!(rounds <= ROUNDS_MAX, "{rounds}");
+}
+
+/// A pause takes the tickets of all that want what is paused, and may cost no round for each.
+#[test]
+fn a_pause_asks_at_once_for_all_tickets_that_it_takes() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    shard.enqueue(limited("runs", &[("hot", 1)]));
+    for number in 0..20 {
+        let own = format!("own-{number:02}");
+        shard.enqueue(limited(&format!("j{number}"), &[("hot", 1), (&own, 1)]));
+    }
+    for (ticket, (line, mut row)) in (0..).zip(shard.image().lines) {
+        row.ticket = Some(ticket);
+        for key in &row.wanted {
+            let ticket_key = line.ticket_key(key, ticket);
+            let tickets = Tickets::key(&ticket_key);
+            shard.rows.map.insert(tickets, encode(&TicketRow {}));
+            let limit = Limits::key(&ticket_key.limit);
+            let mut of = Limits::read_row(&shard.rows.map[&limit]).unwrap();
+            of.tickets += 1;
+            of.lowest.get_or_insert((ticket, line.id));
+            shard.rows.map.insert(limit, encode(&of));
+        }
+        shard.rows.map.insert(Lines::key(&line), encode(&row));
+    }
+    let pause = Command::SetLimit(SetLimit {
+        limit: LimitName {
+            tenant: tenant("t"),
+            key: limit_key("hot"),
+        },
+        change: LimitChange::Pause,
+    });
+    let rounds = assert_same(&mut shard, &pause, &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds}");
+    shard.run(&pause);
+    let image = shard.image();
+    assert!(image.lines.values().all(|line| line.ticket.is_none()));
 }
