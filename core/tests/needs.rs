@@ -30,6 +30,7 @@ use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
 use silo_core::shard::commands::show_limit::ShowLimit;
 use silo_core::shard::decide;
 use silo_core::shard::decision::Decision;
+use silo_core::shard::limits::search::LOOKS_MAX;
 use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
@@ -637,7 +638,7 @@ fn a_pause_asks_at_once_for_all_tickets_that_it_takes() {
     let mut shard = Shard::new();
     shard.is_checked = false;
     shard.enqueue(limited("runs", &[("hot", 1)]));
-    for number in 0..20 {
+    for number in 0..LOOKS_MAX + 20 {
         let own = format!("own-{number:02}");
         shard.enqueue(limited(&format!("j{number}"), &[("hot", 1), (&own, 1)]));
     }
@@ -665,6 +666,11 @@ fn a_pause_asks_at_once_for_all_tickets_that_it_takes() {
     let rounds = assert_same(&mut shard, &pause, &[false]);
     assert!(rounds <= ROUNDS_MAX, "{rounds}");
     shard.run(&pause);
-    let image = shard.image();
-    assert!(image.lines.values().all(|line| line.ticket.is_none()));
+    let tickets = |shard: &Shard| {
+        let lines = shard.image().lines.into_values();
+        lines.filter(|line| line.ticket.is_some()).count()
+    };
+    assert_eq!(tickets(&shard), 20, "each is a look");
+    shard.settle();
+    assert_eq!(tickets(&shard), 0);
 }
