@@ -17,7 +17,7 @@ use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::Enqueue;
 use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::set_limit::LimitChange;
-use silo_core::shard::commands::show_limit::{HOLDERS_SCANNED_MAX, ShowLimit};
+use silo_core::shard::commands::show_limit::{HOLDERS_SCANNED_MAX, LINES_SHOWN, ShowLimit};
 use silo_core::shard::refusal::{Paused, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::seen::{Count, DueBecause, Explanation, LimitPage, Obstacle};
@@ -355,4 +355,27 @@ fn an_explanation_of_a_damaged_job_says_what_is_wrong_with_it() {
     assert_eq!(at, Timestamp::from_millis(shard.now));
     shard.settle();
     assert!(is_ready(&shard, "2"), "it gave its slot back");
+}
+
+/// Of more lines than are gone through, those who wait are shown as far as it is certain that nobody
+/// of another line stands between.
+#[test]
+fn nobody_is_shown_who_may_come_after_one_that_is_not() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    enqueue(&mut shard, &["runs"], &[("a", 1)]);
+    for round in ["x", "y"] {
+        for number in 0..LINES_SHOWN + 6 {
+            shard.now += 1;
+            let own = format!("own-{number:02}");
+            let id = format!("{round}-{number:02}");
+            enqueue(&mut shard, &[&id], &[("a", 1), (&own, 1)]);
+        }
+    }
+    let first = (0..LINES_SHOWN).map(|number| format!("x-{number:02}"));
+    let shown = shown(&mut shard, "a", 1000);
+    let ids = shown.waiters.iter().map(|waiter| waiter.job.as_str());
+    assert!(ids.eq(first));
+    let waiting = shown.limit.unwrap().waiting;
+    assert!(!waiting.is_exact && waiting.number >= (2 * LINES_SHOWN + 6) as u64);
 }

@@ -12,13 +12,14 @@ mod common;
 use common::limits::*;
 use common::{Shard, job, limited, success, tenant};
 use silo_core::shard::command::Command;
+use silo_core::shard::commands::set_limit::LimitChange;
 use silo_core::shard::limits::anew::WAITERS_COUNTED_MAX;
 use silo_core::shard::refusal::Refusal;
 use silo_core::shard::reply::{Reply, Task};
 use silo_core::table::Table as _;
 use silo_core::table::codec::encode;
 use silo_core::table::limit::Limits;
-use silo_core::table::line::{LineName, Lines, WaiterKey, WaiterRow, Waiters};
+use silo_core::table::line::{LineName, Lines, Parked, WaiterKey, WaiterRow, Waiters};
 use silo_core::table::state::{Position, States, Status};
 
 #[test]
@@ -162,6 +163,29 @@ fn whoever_was_passed_by_as_their_line_could_not_be_read_runs_once_it_is_made_an
     );
     is_whole(&mut shard);
     runs_next(&mut shard, &["1", "2"]);
+}
+
+#[test]
+fn a_line_is_found_by_its_own_row_when_that_of_where_it_is_parked_cannot_be_read() {
+    let mut shard = Shard::new();
+    enqueue(&mut shard, &["runs"], &[("a", 1), ("b", 1)]);
+    let task = shard.lease_one();
+    enqueue(&mut shard, &["1"], &[("a", 1)]);
+    enqueue(&mut shard, &["2"], &[("a", 1), ("b", 1)]);
+    let line = line_of(&shard, "2");
+    for id in ["1", "2"] {
+        let line = line_of(&shard, id);
+        let row = line.parked_key(&shard.image().lines[&line]);
+        shard.damage(&Parked::key(&row));
+    }
+    shard.is_checked = false;
+    set(&mut shard, "a", LimitChange::Maximum(2));
+    assert!(is_ready(&shard, "1"));
+    assert!(is_parked(&shard, "2"), "where it is blocked");
+    assert_eq!(shard.image().lines[&line].at, common::limit_key("b"));
+    is_whole(&mut shard);
+    succeed(&mut shard, &task);
+    assert!(is_ready(&shard, "2"));
 }
 
 #[test]
