@@ -179,7 +179,7 @@ fn a_line_is_found_by_its_own_row_when_that_of_where_it_is_parked_cannot_be_read
         shard.damage(&Parked::key(&row));
     }
     shard.is_checked = false;
-    set(&mut shard, "a", LimitChange::Maximum(2));
+    set(&mut shard, "a", LimitChange::Maximum(3));
     assert!(is_ready(&shard, "1"));
     assert!(is_parked(&shard, "2"), "where it is blocked");
     assert_eq!(shard.image().lines[&line].at, common::limit_key("b"));
