@@ -150,7 +150,7 @@ struct Driver {
 enum Done {
     Loaded(LoadId, Result<Loaded, StorageError>),
     Accepted(Round, Result<u64, WriteError>),
-    Flushed(Result<(), StorageError>),
+    Flushed(Duration, Result<(), StorageError>),
     Proven(Uptime, Result<(), StorageError>),
     Completed(Caller, Answer, Undelivered),
     TablesFlushed(
@@ -307,7 +307,8 @@ impl Driver {
                 self.stage.accepted(round, seq);
             }
             Done::Accepted(_, Err(failure)) => return Some(failure.cause().clone()),
-            Done::Flushed(Ok(())) => {
+            Done::Flushed(took, Ok(())) => {
+                self.joining.flushed(took);
                 self.wal_flushes = self.wal_flushes.saturating_add(1);
                 self.stage.flushed();
                 if self.wal_flushes >= WAL_FLUSHES_MAX && !self.is_flushing_tables {
@@ -319,7 +320,7 @@ impl Driver {
                 warn!(operation, detail, "ownership could not be proved");
                 self.stage.proof_failed();
             }
-            Done::Flushed(Err(cause)) | Done::Proven(_, Err(cause)) => return Some(cause),
+            Done::Flushed(_, Err(cause)) | Done::Proven(_, Err(cause)) => return Some(cause),
             Done::Completed(caller, answer, undelivered) => {
                 self.hand_back(undelivered.back);
                 self.set_aside(undelivered.aside);
@@ -388,8 +389,9 @@ impl Driver {
         let metrics = self.around.metrics.clone();
         let flush = async move {
             let flushed = store.flush().await;
-            metrics.rounds().flushed(began.elapsed());
-            Done::Flushed(flushed)
+            let took = began.elapsed();
+            metrics.rounds().flushed(took);
+            Done::Flushed(took, flushed)
         };
         self.jobs.push(flush.boxed());
     }
