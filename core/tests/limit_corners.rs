@@ -397,6 +397,22 @@ fn an_older_job_does_not_say_the_maximum_of_a_limit_that_is_set() {
     assert_eq!(row(&shard, "a").unwrap().slots(), 5);
 }
 
+/// Whoever is the first to use a limit that was set while nobody used it says what it had not known.
+#[test]
+fn a_job_says_the_maximum_of_a_limit_that_was_set_before_anybody_had_said_it() {
+    let mut shard = Shard::new();
+    let start = Some(Timestamp::from_millis(shard.now + 1000));
+    shard.enqueue(Enqueue {
+        start_at: start,
+        ..limited("waits", &[("a", 4)])
+    });
+    set(&mut shard, "a", LimitChange::Maximum(9));
+    shard.pass(1000);
+    assert!(is_ready(&shard, "waits"));
+    set(&mut shard, "a", LimitChange::Clear);
+    assert_eq!(row(&shard, "a").unwrap().slots(), 4);
+}
+
 /// Its place in the queue is that of the moment at which it was served; where it waited is another.
 #[test]
 fn what_has_waited_and_is_released_goes_before_those_that_came_later() {
