@@ -397,7 +397,7 @@ fn an_older_job_does_not_say_the_maximum_of_a_limit_that_is_set() {
     assert_eq!(row(&shard, "a").unwrap().slots(), 5);
 }
 
-/// Whoever is the first to use a limit that was set while nobody used it says what it had not known.
+/// Whoever is the first to use a limit that was set before says what nobody had said.
 #[test]
 fn a_job_says_the_maximum_of_a_limit_that_was_set_before_anybody_had_said_it() {
     let mut shard = Shard::new();

@@ -357,7 +357,7 @@ fn an_explanation_of_a_damaged_job_says_what_is_wrong_with_it() {
     assert!(is_ready(&shard, "2"), "it gave its slot back");
 }
 
-/// Of more lines than are gone through, those who wait are shown as far as it is certain that nobody
+/// Of more lines than are gone through, who waits is shown as far as it is certain that nobody
 /// of another line stands between.
 #[test]
 fn nobody_is_shown_who_may_come_after_one_that_is_not() {

@@ -12,14 +12,14 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
+use common::partial::{Partial, ROUNDS_MAX, assert_same, config, judge};
 use common::{
     Shard, attempted, failed_import, failure, get, gone, heartbeat, imported, job, kept, lease,
     lease_job, limit_key, limited, of_tenant, plain, queue, report, request, retrying, success,
     tenant,
 };
 use proptest::prelude::*;
-use silo_core::shard::command::{Command, Stamp};
+use silo_core::shard::command::Command;
 use silo_core::shard::commands::enqueue::{Enqueue, EnqueueAll};
 use silo_core::shard::commands::import::{Import, ImportAttempt, ImportJob};
 use silo_core::shard::commands::inspect::ListSetAside;
@@ -29,142 +29,19 @@ use silo_core::shard::commands::report::Outcome;
 use silo_core::shard::commands::set_limit::{LimitChange, SetLimit};
 use silo_core::shard::commands::show_limit::ShowLimit;
 use silo_core::shard::decide;
-use silo_core::shard::decision::Decision;
-use silo_core::shard::limits::search::LOOKS_MAX;
 use silo_core::shard::refusal::{Gone, Refusal};
 use silo_core::shard::reply::Reply;
 use silo_core::shard::soft::Soft;
-use silo_core::shard::view::{Need, NeedItem, Rows, View};
+use silo_core::shard::view::NeedItem;
 use silo_core::table::Table as _;
 use silo_core::table::attempt::{AttemptKey, Attempts};
-use silo_core::table::codec::encode;
 use silo_core::table::job::JobKey;
-use silo_core::table::key::{Key, KeyRange, successor};
-use silo_core::table::limit::{LimitName, Limits, TicketRow, Tickets};
-use silo_core::table::line::Lines;
+use silo_core::table::key::Key;
+use silo_core::table::limit::LimitName;
 use silo_core::table::state::{States, Status};
 use silo_core::types::limit::Limit;
 use silo_core::types::task::TaskId;
 use silo_core::types::time::{Millis, Timestamp};
-
-/// Most rounds of loading that any command may take: six, and four more when slots are freed.
-const ROUNDS_MAX: usize = 10;
-/// The same for those that free slots for which very many wait.
-const SEARCH_ROUNDS_MAX: usize = 14;
-
-/// Some of a shard's rows: single keys, and intervals that are completely known.
-struct Partial<'a> {
-    rows: &'a Rows,
-    keys: BTreeSet<Key>,
-    intervals: Vec<KeyRange>,
-}
-
-impl Partial<'_> {
-    fn knows(&self, key: &Key) -> bool {
-        self.keys.contains(key) || self.intervals.iter().any(|known| known.contains(key))
-    }
-
-    /// How far everything from `start` on is known.
-    fn reach(&self, start: &Key) -> Key {
-        let mut reach = start.clone();
-        loop {
-            let further = self
-                .intervals
-                .iter()
-                .filter(|known| known.start <= reach && known.end > reach)
-                .map(|known| known.end.clone())
-                .chain(self.keys.contains(&reach).then(|| successor(&reach)))
-                .max();
-            match further {
-                Some(further) => reach = further,
-                None => return reach,
-            }
-        }
-    }
-
-    fn load(&mut self, need: &Need) {
-        assert!(!need.is_empty(), "a need names something");
-        let mut has_learned = false;
-        for item in &need.items {
-            match item {
-                NeedItem::Row(key) => has_learned |= self.keys.insert(key.clone()),
-                NeedItem::Range { start, end, limit } => {
-                    let range = start.clone()..end.clone();
-                    let rows = self.rows.range(&range, *limit).unwrap();
-                    let end = match rows.last() {
-                        Some((last, _)) if rows.len() == *limit => successor(last),
-                        _ => end.clone(),
-                    };
-                    has_learned |= self.reach(start) < end;
-                    self.intervals.push(start.clone()..end);
-                }
-            }
-        }
-        assert!(has_learned, "asked again for what was known: {need:?}");
-    }
-}
-
-impl View for Partial<'_> {
-    fn get(&self, key: &Key) -> Result<Option<Bytes>, Need> {
-        if self.knows(key) {
-            self.rows.get(key)
-        } else {
-            Err(Need::row(key))
-        }
-    }
-
-    fn range(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Key, Bytes)>, Need> {
-        let rows = self.rows.range(range, limit)?;
-        let end = match rows.last() {
-            Some((last, _)) if rows.len() == limit => successor(last),
-            _ => range.end.clone(),
-        };
-        if limit == 0 || range.start >= range.end || self.reach(&range.start) >= end {
-            Ok(rows)
-        } else {
-            Err(Need::range(range, limit))
-        }
-    }
-}
-
-/// The decision over rows of which only `keys` are known, and after how many rounds of loading.
-fn judge(
-    shard: &Shard,
-    keys: BTreeSet<Key>,
-    stamp: &Stamp,
-    command: &Command,
-) -> (Decision, usize) {
-    let mut view = Partial {
-        rows: &shard.rows,
-        keys,
-        intervals: Vec::new(),
-    };
-    for rounds in 0..1000 {
-        match decide(&shard.soft, &view, stamp, command) {
-            Ok(decision) => return (decision, rounds),
-            Err(need) => view.load(&need),
-        }
-    }
-    panic!("{command:?} asks without end");
-}
-
-/// Asserts that what is known of the rows makes no difference but the rounds; returns the rounds.
-fn assert_same(shard: &mut Shard, command: &Command, known: &[bool]) -> usize {
-    let stamp = shard.stamp();
-    let before = (shard.rows.clone(), shard.soft.clone());
-    let complete = decide(&shard.soft, &shard.rows, &stamp, command).expect("a complete map");
-    let keys = shard.rows.map.keys().zip(known.iter().cycle());
-    let keys = keys
-        .filter(|(_, known)| **known)
-        .map(|(key, _)| key.clone());
-    let (decision, rounds) = judge(shard, keys.collect(), &stamp, command);
-    assert_eq!(decision, complete, "{command:?}");
-    assert!(
-        before == (shard.rows.clone(), shard.soft.clone()),
-        "judging changes nothing"
-    );
-    rounds
-}
 
 /// A shard with jobs in every position; some of its leases are over and some of its jobs due.
 fn world(jobs: &[(u8, u8, u8, u8)]) -> (Shard, Vec<TaskId>) {
@@ -308,17 +185,6 @@ fn list(of: &str, jobs_max: u32) -> List {
     }
 }
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 100;
-    }
-    config
-}
-
 proptest! {
     #![proptest_config(config())]
 
@@ -360,37 +226,6 @@ fn nothing_known_takes_few_rounds_however_many_priorities_a_tenant_uses() {
     }
     let rounds = assert_same(&mut shard, &lease("g", 100), &[false]);
     assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
-}
-
-#[test]
-fn nothing_known_takes_few_rounds_however_many_limits_a_job_wants() {
-    let keys: Vec<String> = (0..16).map(|number| format!("l{number}")).collect();
-    let wanted: Vec<(&str, u32)> = keys.iter().map(|key| (key.as_str(), 1)).collect();
-    let mut shard = Shard::new();
-    for id in ["1", "2"] {
-        let job = Command::Enqueue(Box::new(limited(id, &wanted)));
-        let rounds = assert_same(&mut shard, &job, &[false]);
-        assert!(rounds <= 4, "{rounds} rounds");
-        shard.run(&job);
-    }
-}
-
-#[test]
-fn nothing_known_takes_few_rounds_to_make_a_damaged_line_anew() {
-    let mut shard = Shard::new();
-    shard.is_checked = false;
-    for number in 0..300 {
-        let keys = [("a", 1), (["b", "c", "d"][number % 3], 1)];
-        shard.enqueue(limited(&format!("j{number}"), &keys));
-    }
-    let lines: Vec<Key> = shard.image().lines.keys().map(Lines::key).collect();
-    assert_eq!(lines.len(), 3);
-    for line in lines {
-        shard.damage(&line);
-    }
-    let recount = Command::RecountLimits(tenant("t"));
-    let rounds = assert_same(&mut shard, &recount, &[false]);
-    assert!(rounds <= SEARCH_ROUNDS_MAX, "{rounds} rounds");
 }
 
 #[test]
@@ -562,115 +397,4 @@ fn descriptions_are_loaded_as_a_range_where_that_is_cheap_and_never_many_at_once
     assert!(few.len() == 7 && few.iter().all(is_row), "{few:?}");
     let one = need(list("t", 1));
     assert!(one.len() == 1 && one.iter().all(is_row), "{one:?}");
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    /// Limits are opened for all who wait in many lines of several tenants; ticks do the rest.
-    #[test]
-    fn searches_take_few_rounds_whoever_waits(
-        waiting in prop::collection::vec((0..3_u8, 0..8_usize, any::<(bool, u8)>()), 0..300),
-        maxima in prop::collection::vec(0..60_u32, 8),
-    ) {
-        let mut shard = Shard::new();
-        shard.is_checked = false;
-        let key = |number: usize| format!("l{number}");
-        for (number, (tenant, first, (is_lone, second))) in waiting.iter().enumerate() {
-            let others = (0..8).filter(|bit| !is_lone && second >> bit & 1 == 1);
-            let keys: BTreeSet<String> = others.chain([*first]).map(key).collect();
-            let wanted: Vec<(&str, u32)> = keys.iter().map(|key| (key.as_str(), 0)).collect();
-            shard.enqueue(Enqueue {
-                limits: limited("x", &wanted).limits,
-                ..of_tenant(&format!("t{tenant}"), &format!("w{number}"))
-            });
-        }
-        let keys: Vec<String> = (0..8).map(key).collect();
-        let wanted: Vec<(&str, u32)> = keys.iter().map(String::as_str).zip(maxima).collect();
-        for tenant in ["t0", "t1", "t2"] {
-            let opens = Enqueue {
-                limits: limited("x", &wanted).limits,
-                ..of_tenant(tenant, "opens")
-            };
-            let opens = Command::Enqueue(Box::new(opens));
-            let rounds = assert_same(&mut shard, &opens, &[false]);
-            prop_assert!(rounds <= SEARCH_ROUNDS_MAX, "{rounds} rounds");
-            shard.run(&opens);
-        }
-        while shard.soft.to_search().next().is_some() {
-            let rounds = assert_same(&mut shard, &Command::Tick, &[false]);
-            prop_assert!(rounds <= SEARCH_ROUNDS_MAX, "{rounds} rounds for a tick");
-            shard.run(&Command::Tick);
-        }
-    }
-}
-
-/// Nothing that waits in many lines, or in long ones, may cost a round each.
-#[test]
-fn searches_ask_at_once_for_all_that_they_look_at() {
-    let mut shard = Shard::new();
-    shard.is_checked = false;
-    let hot = shard.enqueue(limited("hot", &[("hot", 1)]));
-    let task = leased(shard.run(&lease_job(&hot))).remove(0);
-    for number in 0..80 {
-        let own = format!("own-{number:02}");
-        shard.enqueue(limited(&format!("runs-{number}"), &[(&own, 1)]));
-        shard.enqueue(limited(
-            &format!("waits-{number}"),
-            &[("hot", 1), (&own, 1)],
-        ));
-    }
-    let many = report(&task, success());
-    let rounds = assert_same(&mut shard, &many, &[false]);
-    assert!(rounds <= ROUNDS_MAX, "{rounds}");
-
-    for number in 0..100 {
-        shard.enqueue(limited(&format!("long-{number:02}"), &[("shut", 0)]));
-    }
-    let raised = Command::Enqueue(Box::new(limited("raises", &[("shut", 90)])));
-    let rounds = assert_same(&mut shard, &raised, &[false]);
-    assert!(rounds <= ROUNDS_MAX, "{rounds}");
-}
-
-/// A pause takes the tickets of all that want what is paused, and may cost no round for each.
-#[test]
-fn a_pause_asks_at_once_for_all_tickets_that_it_takes() {
-    let mut shard = Shard::new();
-    shard.is_checked = false;
-    shard.enqueue(limited("runs", &[("hot", 1)]));
-    for number in 0..LOOKS_MAX + 20 {
-        let own = format!("own-{number:02}");
-        shard.enqueue(limited(&format!("j{number}"), &[("hot", 1), (&own, 1)]));
-    }
-    for (ticket, (line, mut row)) in (0..).zip(shard.image().lines) {
-        row.ticket = Some(ticket);
-        for key in &row.wanted {
-            let ticket_key = line.ticket_key(key, ticket);
-            let tickets = Tickets::key(&ticket_key);
-            shard.rows.map.insert(tickets, encode(&TicketRow {}));
-            let limit = Limits::key(&ticket_key.limit);
-            let mut of = Limits::read_row(&shard.rows.map[&limit]).unwrap();
-            of.tickets += 1;
-            of.lowest.get_or_insert((ticket, line.id));
-            shard.rows.map.insert(limit, encode(&of));
-        }
-        shard.rows.map.insert(Lines::key(&line), encode(&row));
-    }
-    let pause = Command::SetLimit(SetLimit {
-        limit: LimitName {
-            tenant: tenant("t"),
-            key: limit_key("hot"),
-        },
-        change: LimitChange::Pause,
-    });
-    let rounds = assert_same(&mut shard, &pause, &[false]);
-    assert!(rounds <= ROUNDS_MAX, "{rounds}");
-    shard.run(&pause);
-    let tickets = |shard: &Shard| {
-        let lines = shard.image().lines.into_values();
-        lines.filter(|line| line.ticket.is_some()).count()
-    };
-    assert_eq!(tickets(&shard), 20, "each is a look");
-    shard.settle();
-    assert_eq!(tickets(&shard), 0);
 }

@@ -4,6 +4,7 @@
 pub mod breaks;
 pub mod limits;
 pub mod oracle;
+pub mod partial;
 
 use std::collections::{BTreeMap, BTreeSet};
 

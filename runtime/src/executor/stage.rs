@@ -45,7 +45,7 @@ use crate::executor::working_set::{Forgettable, Generation, Round, WorkingSet};
 mod form;
 
 /// A command that waits so often while nothing changes is given up. None should: those that take
-/// most are searches with nothing in memory, about a dozen times (`core/tests/needs.rs`).
+/// most are searches with nothing in memory, about a dozen times (`core/tests/limit_needs.rs`).
 const WAITS_ALONE_MAX: u32 = 64;
 
 /// Ticks pause for so long after one whose rows could not be read.

@@ -98,7 +98,7 @@ impl Waiters {
         self.lines().enter().then(|| Stay(self.clone()))
     }
 
-    /// A group has work in a shard: wakes the first who waits for it and is not awake. Whether there
+    /// A group has work in a shard: wakes the first who waits for it and is not awake. True if there
     /// was one.
     pub fn wake(&self, shard: Uuid, group: &TaskGroup) -> bool {
         self.lines().wake(shard, group)
