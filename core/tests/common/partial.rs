@@ -1,5 +1,5 @@
-//! A view that knows only some rows: loading what is asked for and judging again ends in the decision
-//! that a complete view gives at once.
+//! A view that knows only some rows: loading what is asked for and judging again ends in the
+//! decision that a complete view gives at once.
 
 use std::collections::BTreeSet;
 

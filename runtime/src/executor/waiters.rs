@@ -98,8 +98,8 @@ impl Waiters {
         self.lines().enter().then(|| Stay(self.clone()))
     }
 
-    /// A group has work in a shard: wakes the first who waits for it and is not awake. True if there
-    /// was one.
+    /// A group has work in a shard: wakes the first who waits for it and is not awake. True if
+    /// there was one.
     pub fn wake(&self, shard: Uuid, group: &TaskGroup) -> bool {
         self.lines().wake(shard, group)
     }
