@@ -24,6 +24,7 @@ use silo_core::table::codec::encode;
 use silo_core::table::key::Key;
 use silo_core::table::limit::{LimitName, Limits, TicketRow, Tickets};
 use silo_core::table::line::Lines;
+use silo_core::types::time::Timestamp;
 
 #[test]
 fn nothing_known_takes_few_rounds_however_many_limits_a_job_wants() {
@@ -36,6 +37,21 @@ fn nothing_known_takes_few_rounds_however_many_limits_a_job_wants() {
         assert!(rounds <= 4, "{rounds} rounds");
         shard.run(&job);
     }
+}
+
+#[test]
+fn nothing_known_takes_few_rounds_however_many_jobs_are_due_that_want_limits() {
+    let mut shard = Shard::new();
+    for number in 0..30 {
+        let own = format!("own-{number:02}");
+        shard.enqueue(Enqueue {
+            start_at: Some(Timestamp::from_millis(shard.now + 1000)),
+            ..limited(&format!("j{number}"), &[("all", 9), (&own, 1)])
+        });
+    }
+    shard.now += 1000;
+    let rounds = assert_same(&mut shard, &Command::Tick, &[false]);
+    assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
 }
 
 #[test]
