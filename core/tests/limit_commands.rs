@@ -23,6 +23,8 @@ use silo_core::shard::seen::Obstacle;
 use silo_core::table::Table as _;
 use silo_core::table::codec::encode;
 use silo_core::table::limit::{LimitRow, Limits};
+use silo_core::table::line::WaitPlace;
+use silo_core::table::place::{Head, Place, Spot as _};
 
 #[test]
 fn what_is_set_holds_instead_of_what_enqueues_say_until_it_is_cleared() {
@@ -216,6 +218,38 @@ fn counting_anew_corrects_what_was_damaged_and_whoever_waits_runs() {
     shard.reopen(shard.rows.clone());
     shard.settle();
     assert_eq!(recount(&mut shard), 0);
+}
+
+/// Whoever stands before the mark would not be looked at; one that stands too low costs a search
+/// its way, and is right.
+#[test]
+fn counting_anew_corrects_a_mark_that_stands_behind_a_line() {
+    for (is_behind, differed) in [(true, 1), (false, 0)] {
+        let mut shard = Shard::new();
+        enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
+        edit(&mut shard, "a", |row| {
+            let head = row.parked.expect("a line");
+            let first = Place {
+                seq: 0,
+                ..head.low.place()
+            };
+            row.parked = Some(Head {
+                low: if is_behind {
+                    head.low.next()
+                } else {
+                    WaitPlace::new(head.low.priority(), first)
+                },
+                ..head
+            });
+        });
+        shard.is_checked = false;
+        assert_eq!(recount(&mut shard), differed);
+        assert_eq!(recount(&mut shard), 0);
+        shard.is_checked = true;
+        let task = shard.lease_one();
+        succeed(&mut shard, &task);
+        assert!(is_ready(&shard, "2"));
+    }
 }
 
 /// It is told, and nobody holds less than nothing.
