@@ -22,7 +22,7 @@ use silo_core::shard::reply::Reply;
 use silo_core::shard::seen::Obstacle;
 use silo_core::table::Table as _;
 use silo_core::table::codec::encode;
-use silo_core::table::limit::{LimitRow, Limits};
+use silo_core::table::limit::{LimitRow, Limits, TicketRow, Tickets};
 use silo_core::table::line::WaitPlace;
 use silo_core::table::place::{Head, Place, Spot as _};
 
@@ -331,4 +331,27 @@ fn too_many_to_be_counted_at_once_are_not() {
     assert_eq!(reply, Reply::Refused(refused));
     shard.delete(&job("t", "0"));
     assert_eq!(recount(&mut shard), 0);
+}
+
+#[test]
+fn too_many_tickets_to_be_counted_at_once_are_not() {
+    let mut shard = Shard::new();
+    shard.is_checked = false;
+    enqueue(&mut shard, &["1", "2"], &[("a", 1)]);
+    let line = line_of(&shard, "2");
+    for ticket in 0..=RECOUNTED_MAX as u64 {
+        let row = Tickets::key(&line.ticket_key(&limit_key("a"), ticket));
+        shard.rows.map.insert(row, encode(&TicketRow {}));
+    }
+    let refused = Refusal::TooManyToCount(tenant("t"));
+    let reply = shard.run(&Command::RecountLimits(tenant("t")));
+    assert_eq!(reply, Reply::Refused(refused));
+    let one = line.ticket_key(&limit_key("a"), 0);
+    shard.rows.map.remove(&Tickets::key(&one));
+    assert_eq!(
+        recount(&mut shard),
+        0,
+        "no row of a limit or a line differs"
+    );
+    assert_eq!(shard.image().tickets.len(), 0);
 }
