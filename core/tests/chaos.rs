@@ -13,6 +13,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use common::partial::config;
 use common::{
     Shard, attempted, failed_import, get, heartbeat, imported, job, kept, lease, lease_job, report,
     retrying, success,
@@ -182,19 +183,8 @@ impl World {
     }
 }
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 100;
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(100))]
 
     #[test]
     fn whatever_is_damaged_nothing_is_left_once_all_jobs_are_deleted(

@@ -73,7 +73,7 @@ fn nothing_known_takes_few_rounds_to_make_a_damaged_line_anew() {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(100))]
 
     /// Limits are opened for all who wait in many lines of several tenants; ticks do the rest.
     #[test]

@@ -186,7 +186,7 @@ fn list(of: &str, jobs_max: u32) -> List {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(100))]
 
     #[test]
     fn a_view_that_knows_little_comes_to_the_same_decision_within_a_few_rounds(

@@ -12,6 +12,7 @@ mod common;
 
 use bytes::Bytes;
 use common::oracle::{Oracle, Stands};
+use common::partial::config;
 use common::{
     Shard, attempted, get, group, heartbeat, imported, job, lease, lease_job, policy, queue,
     report, request, success, tenant, worker,
@@ -567,19 +568,8 @@ fn live(ops: Script) {
     assert_eq!(world.oracle.jobs.iter().filter(wrong).count(), 0);
 }
 
-fn config() -> ProptestConfig {
-    let mut config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 150;
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(150))]
 
     #[test]
     fn any_sequence_of_commands_is_answered_as_the_oracle_says_and_drains(

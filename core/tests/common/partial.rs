@@ -132,14 +132,14 @@ pub fn assert_same(shard: &mut Shard, command: &Command, known: &[bool]) -> usiz
     rounds
 }
 
-/// A hundred cases, unless the environment says another number.
-pub fn config() -> ProptestConfig {
+/// So many cases, unless the environment says another number.
+pub fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 100;
+        config.cases = cases;
     }
     config
 }
